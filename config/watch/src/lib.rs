@@ -1,0 +1,1 @@
+//! The Kubernetes API as a source: watches, slim objects, events.

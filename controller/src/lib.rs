@@ -1,0 +1,1 @@
+//! The controller against Kubernetes: watches in, Service status out.

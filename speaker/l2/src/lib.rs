@@ -1,0 +1,1 @@
+//! ARP and NDP: frames, the responder, and the gratuitous burst, without sockets.

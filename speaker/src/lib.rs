@@ -1,0 +1,1 @@
+//! One node's announcer: watches and frames in, frames out.

@@ -1,0 +1,2 @@
+//! ironlb: one binary, every command.
+fn main() {}
