@@ -1,1 +1,3 @@
 //! The only unsafe code: packet sockets, filters, netlink, network namespaces.
+
+pub mod namespace;
