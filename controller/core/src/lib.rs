@@ -2,8 +2,15 @@
 //!
 //! [`Controller`] is a state machine: no clock, socket or task. Feed it what the watches deliver with
 //! [`handle`](Controller::handle), then drain [`poll`](Controller::poll) until `None`, and come back at
-//! [`deadline`](Controller::deadline). The allocator inside it ([`Allocator`]) knows nothing of Services' objects,
-//! and can be used by itself.
+//! [`deadline`](Controller::deadline).
 //!
 //! It does not read or write the API, does not elect a leader's Lease over the wire, and announces nothing.
 #![forbid(unsafe_code)]
+
+pub mod controller;
+pub mod io;
+pub mod usage;
+
+pub use controller::{Controller, Settings};
+pub use io::{Input, Output, StatusWrite, WriteOutcome};
+pub use usage::{Count, Usage};
