@@ -1,0 +1,86 @@
+//! Node.
+
+use ironlb_model as model;
+use kube::api::ObjectMeta;
+use serde::{Deserialize, Serialize};
+
+use super::resource::resource;
+
+/// A Node: its labels and conditions.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Node {
+    /// `metadata`.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// `status`.
+    #[serde(default)]
+    pub status: Option<NodeStatus>,
+}
+
+/// `status` of a [`Node`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct NodeStatus {
+    /// Its conditions.
+    #[serde(default)]
+    pub conditions: Option<Vec<NodeCondition>>,
+}
+
+/// One condition of a [`Node`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct NodeCondition {
+    /// Its type, for example `NetworkUnavailable`.
+    #[serde(rename = "type", default)]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    #[serde(default)]
+    pub status: String,
+}
+
+resource!(
+    Node,
+    "Node",
+    "",
+    "v1",
+    "nodes",
+    kube::core::ClusterResourceScope
+);
+
+impl Node {
+    /// What decides.
+    pub fn to_model(&self) -> model::Node {
+        let conditions = self.status.iter().flat_map(|status| &status.conditions);
+        model::Node {
+            name: self.metadata.name.as_deref().unwrap_or_default().into(),
+            labels: self.metadata.labels.clone().unwrap_or_default(),
+            network_unavailable: conditions.flatten().any(|condition| {
+                condition.type_ == "NetworkUnavailable" && condition.status == "True"
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(status: &str) -> model::Node {
+        let json = serde_json::json!({
+            "metadata": {"name": "n1"},
+            "status": {"conditions": [{"type": "Ready", "status": "True"},
+                                      {"type": "NetworkUnavailable", "status": status}]}
+        });
+        serde_json::from_value::<Node>(json).unwrap().to_model()
+    }
+
+    #[test]
+    fn only_a_network_that_is_known_to_be_unavailable_counts() {
+        assert!(node("True").network_unavailable);
+        assert!(!node("False").network_unavailable);
+        assert!(!node("Unknown").network_unavailable);
+    }
+
+    #[test]
+    fn a_node_without_status_is_available() {
+        assert!(!Node::default().to_model().network_unavailable);
+    }
+}
