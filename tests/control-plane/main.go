@@ -3,6 +3,11 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +23,7 @@ import (
 )
 
 var parts = map[string]func() *cobra.Command{
+	"new-signing-key":         newSigningKeyCommand,
 	"kube-apiserver":          apiserver.NewAPIServerCommand,
 	"kube-controller-manager": controllermanager.NewControllerManagerCommand,
 	"kube-proxy":              proxy.NewProxyCommand,
@@ -33,7 +39,7 @@ func main() {
 	}
 	part, found := parts[name]
 	if !found {
-		fmt.Fprintln(os.Stderr, "usage: control-plane kube-apiserver|kube-controller-manager|kube-proxy|kubectl [flags]")
+		fmt.Fprintln(os.Stderr, "usage: control-plane kube-apiserver|kube-controller-manager|kube-proxy|kubectl|new-signing-key [flags]")
 		os.Exit(2)
 	}
 	if name == "kubectl" {
@@ -43,4 +49,24 @@ func main() {
 		return
 	}
 	os.Exit(cli.Run(part()))
+}
+
+// newSigningKeyCommand makes the key that the API server signs ServiceAccount tokens with.
+func newSigningKeyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:  "new-signing-key FILE",
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, arguments []string) error {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if err != nil {
+				return err
+			}
+			der, err := x509.MarshalECPrivateKey(key)
+			if err != nil {
+				return err
+			}
+			block := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+			return os.WriteFile(arguments[0], block, 0o600)
+		},
+	}
 }
