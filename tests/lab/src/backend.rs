@@ -2,7 +2,6 @@
 //! address, so that a test can tell which backend was reached and whether the client's address was kept.
 
 use std::{
-    convert::Infallible,
     env,
     ffi::{OsStr, OsString},
     fmt,
@@ -15,28 +14,29 @@ use std::{
 
 use crate::{Error, Result};
 
-/// Serves TCP and UDP on `address` for good. Bind to one address, not to all of them: a UDP answer must
-/// come from the address that was asked.
+/// Serves TCP and UDP on each of `addresses` for good. They must be single addresses, not the wildcard: a UDP answer
+/// must come from the address that was asked.
 ///
 /// TCP: an HTTP request gets an HTTP response; any other line gets a line, again and again. UDP: a datagram gets a datagram.
-/// The line `listening on ADDRESS` on standard output says that it is ready.
+/// A line that begins with `listening on` on standard output says that all of them are ready.
 ///
 /// # Errors
-/// When the address cannot be bound.
-pub fn serve(name: &str, address: SocketAddr) -> io::Result<Infallible> {
-    let tcp = TcpListener::bind(address)?;
-    let udp = UdpSocket::bind(tcp.local_addr()?)?;
-    println!("listening on {}", tcp.local_addr()?);
+/// When an address cannot be bound.
+pub fn serve(name: &str, addresses: &[SocketAddr]) -> io::Result<()> {
+    let mut sockets = Vec::new();
+    for address in addresses {
+        let tcp = TcpListener::bind(address)?;
+        let udp = UdpSocket::bind(tcp.local_addr()?)?;
+        sockets.push((tcp, udp));
+    }
+    println!("listening on {addresses:?}");
     thread::scope(|scope| {
-        scope.spawn(|| answer_datagrams(name, &udp));
-        loop {
-            // A client that went away before it was accepted is its own affair.
-            let Ok((stream, client)) = tcp.accept() else {
-                continue;
-            };
-            scope.spawn(move || answer_connection(name, stream, client));
+        for (tcp, udp) in &sockets {
+            scope.spawn(|| answer_datagrams(name, udp));
+            scope.spawn(|| accept(name, tcp));
         }
-    })
+    });
+    Ok(())
 }
 
 /// What a backend answers.
@@ -71,7 +71,7 @@ impl FromStr for Answer {
     }
 }
 
-/// The program that serves, as a process of its own: `PROGRAM [ARGUMENT...] NAME ADDRESS`.
+/// The program that serves, as a process of its own: `PROGRAM [ARGUMENT...] NAME ADDRESS:PORT...`.
 #[derive(Clone, Debug)]
 pub struct Program {
     words: Vec<OsString>,
@@ -108,12 +108,27 @@ impl Program {
         })
     }
 
-    pub(crate) fn command(&self, name: &str, address: SocketAddr) -> Command {
+    pub(crate) fn command(&self, name: &str, addresses: &[SocketAddr]) -> Command {
         let mut words = self.words.iter();
         let mut command = Command::new(words.next().map_or_else(Default::default, Clone::clone));
-        command.args(words).arg(name).arg(address.to_string());
+        command
+            .args(words)
+            .arg(name)
+            .args(addresses.iter().map(ToString::to_string));
         command
     }
+}
+
+fn accept(name: &str, socket: &TcpListener) {
+    thread::scope(|scope| {
+        loop {
+            // A client that went away before it was accepted is its own affair.
+            let Ok((stream, client)) = socket.accept() else {
+                continue;
+            };
+            scope.spawn(move || answer_connection(name, stream, client));
+        }
+    })
 }
 
 fn answer_datagrams(name: &str, socket: &UdpSocket) {

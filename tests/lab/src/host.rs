@@ -184,7 +184,7 @@ impl Host {
         let program = Path::new(command.get_program());
         let name = program
             .file_name()
-            .unwrap_or(command.get_program())
+            .unwrap_or(program.as_os_str())
             .to_string_lossy()
             .into_owned();
         self.spawn_as(&name, command)
@@ -259,10 +259,11 @@ impl Host {
     }
 
     fn adopt(&self, interface: &str, addresses: &[&str], far: End) -> Result<Link> {
+        let link = Link::new(End::new(self, interface), far)?;
+        link.up()?;
         for address in addresses {
             self.add_address(interface, address)?;
         }
-        let link = Link::new(End::new(self, interface), far)?;
         locked(&self.inner.links).push(link.clone());
         Ok(link)
     }

@@ -96,7 +96,7 @@ impl Lab {
     /// # Errors
     /// As for [`Self::host`].
     pub fn switch(&self, name: &str) -> Result<Switch> {
-        Ok(Switch::new(self.host(name)?)?)
+        Switch::new(self.host(name)?)
     }
 
     /// A directory for the lab's files, which is removed with it.

@@ -14,7 +14,7 @@
 //! client.connect(&lan, "eth0", &["10.0.0.2/24", "fd00::2/64"])?;
 //!
 //! let address = "10.0.0.1:80".parse().expect("an address");
-//! let process = server.backend(&Program::find()?, "web", address)?;
+//! let process = server.backend(&Program::find()?, "web", &[address])?;
 //! assert_eq!(client.tcp_get(address)?.backend, "web");
 //! assert_eq!(client.who_has(address.ip())?, Some(cable.mac()));
 //!

@@ -53,7 +53,8 @@ pub(crate) async fn add_bridge(handle: &Handle, name: &str) -> Outcome<u32> {
     Ok(link_by_name(handle, name).await?.header.index)
 }
 
-/// A cable from here to `peer` there; both ends are up. `bridge` is the index of a bridge for this end.
+/// A cable from here, where its end is up, to `peer` there, where it is down: the kernel refuses to set up the
+/// end that it makes first, ENOTCONN. `bridge` is the index of a bridge for this end.
 pub(crate) async fn add_cable(
     handle: &Handle,
     here: &str,
@@ -63,7 +64,6 @@ pub(crate) async fn add_cable(
 ) -> Outcome<()> {
     let far_end = LinkUnspec::new_with_name(peer)
         .setns_by_fd(there.as_fd().as_raw_fd())
-        .up()
         .build();
     let mut near_end = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(here)

@@ -33,12 +33,17 @@ pub struct Neighbour {
 }
 
 impl Host {
-    /// Starts a backend on one of the host's addresses and waits until it serves TCP and UDP there.
+    /// Starts a backend on some of the host's addresses and waits until it serves TCP and UDP on each.
     ///
     /// # Errors
-    /// When it cannot be started or bind the address.
-    pub fn backend(&self, program: &Program, name: &str, address: SocketAddr) -> Result<Process> {
-        let process = self.spawn_as(name, program.command(name, address))?;
+    /// When it cannot be started or cannot bind an address.
+    pub fn backend(
+        &self,
+        program: &Program,
+        name: &str,
+        addresses: &[SocketAddr],
+    ) -> Result<Process> {
+        let process = self.spawn_as(name, program.command(name, addresses))?;
         process.wait_for_line("listening on", PATIENCE)?;
         Ok(process)
     }

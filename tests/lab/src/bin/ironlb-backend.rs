@@ -1,7 +1,7 @@
-//! `ironlb-backend NAME ADDRESS`: the lab's server as a process of its own.
+//! `ironlb-backend NAME ADDRESS:PORT...`: the lab's server as a process of its own.
 //! `ironlb-backend --self-test`: makes a small lab as whoever calls it, root or not, and uses it.
 
-use std::{env, io, process::ExitCode};
+use std::{env, net::SocketAddr, process::ExitCode};
 
 use ironlb_lab::{
     Lab,
@@ -13,9 +13,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["--self-test"] => self_test(),
-        [name, address] => serve(name, address),
+        [name, addresses @ ..] if !addresses.is_empty() => serve(name, addresses),
         _ => {
-            eprintln!("usage: ironlb-backend NAME ADDRESS:PORT | --self-test");
+            eprintln!("usage: ironlb-backend NAME ADDRESS:PORT... | --self-test");
             return ExitCode::from(2);
         }
     };
@@ -28,8 +28,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(name: &str, address: &str) -> Result<(), Box<dyn std::error::Error>> {
-    match backend::serve(name, address.parse()?)? {}
+fn serve(name: &str, addresses: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
+    let addresses: Result<Vec<SocketAddr>, _> = addresses.iter().map(|text| text.parse()).collect();
+    Ok(backend::serve(name, &addresses?)?)
 }
 
 fn self_test() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,8 +40,8 @@ fn self_test() -> Result<(), Box<dyn std::error::Error>> {
     let (server, client) = (lab.host("server")?, lab.host("client")?);
     server.connect(&lan, "eth0", &["10.0.0.1/24"])?;
     client.connect(&lan, "eth0", &["10.0.0.2/24"])?;
-    let address = "10.0.0.1:80".parse().map_err(io::Error::other)?;
-    server.backend(&Program::find()?, "self-test", address)?;
+    let address = "10.0.0.1:80".parse()?;
+    server.backend(&Program::find()?, "self-test", &[address])?;
     println!("answered: {}", client.tcp_get(address)?);
     Ok(())
 }
