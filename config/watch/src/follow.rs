@@ -76,6 +76,16 @@ pub struct Selection {
     pub may_be_absent: bool,
 }
 
+impl Selection {
+    /// All objects of `kind`.
+    pub fn of(kind: &'static str) -> Self {
+        Self {
+            kind,
+            ..Self::default()
+        }
+    }
+}
+
 /// Says every change of the objects in `selection` to `listener`, in the words that `say` gives it (`None` for nothing),
 /// until the listener has gone.
 pub async fn follow<K, M>(

@@ -2,12 +2,19 @@
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod admin;
 mod backoff;
+mod barrier;
+mod event;
 mod follow;
 mod metrics;
 mod patience;
+pub mod sources;
 
 pub use access::{Access, AccessError};
 pub use backoff::Backoff;
+pub use barrier::Barrier;
+pub use event::{Recorder, Reporter, Uids};
 pub use follow::{Change, ObjectName, Selection, follow};
 pub use metrics::Metrics;
+pub use sources::{Sources, Update};

@@ -1,0 +1,183 @@
+//! The watches that a controller or a speaker lives on, as one stream of updates.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ironlb_config::kinds;
+use ironlb_model::{Config, EndpointSlice, Name, Namespace, Node, Service, ServiceKey, SliceKey};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::{Change, Metrics, Selection, Uids, follow};
+
+/// Something that a source says.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// The configuration is now this.
+    Config(Arc<Config>),
+    /// A Service is there, or has changed.
+    ServiceApplied(Box<Service>),
+    /// A Service is gone.
+    ServiceDeleted(ServiceKey),
+    /// A namespace is there, or has changed.
+    NamespaceApplied(Namespace),
+    /// A namespace is gone.
+    NamespaceDeleted(Name),
+    /// A node is there, or has changed.
+    NodeApplied(Node),
+    /// A node is gone.
+    NodeDeleted(Name),
+    /// An EndpointSlice is there, or has changed.
+    EndpointsApplied(EndpointSlice),
+    /// An EndpointSlice is gone.
+    EndpointsDeleted(SliceKey),
+    /// A source, by its name, has said all that there was at the start.
+    Read(&'static str),
+}
+
+/// Watches under way. They end when this is dropped.
+#[derive(Debug)]
+pub struct Sources {
+    client: Client,
+    metrics: Metrics,
+    listener: mpsc::Sender<Update>,
+    tasks: JoinSet<()>,
+}
+
+impl Sources {
+    /// No watch yet; those to come speak to `listener`.
+    pub fn new(client: Client, metrics: Metrics, listener: mpsc::Sender<Update>) -> Self {
+        Self {
+            client,
+            metrics,
+            listener,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Watches the Services of all namespaces that the field selector `fields` selects, and keeps their uids.
+    pub fn services(&mut self, fields: Option<&str>, uids: Uids) {
+        let selection = Selection {
+            fields: fields.map(str::to_owned),
+            ..Selection::of(SERVICE)
+        };
+        self.follow(
+            selection,
+            move |change: Change<kinds::Service>| match change {
+                Change::Applied(service) => {
+                    let service = service.to_model();
+                    uids.insert(service.key.clone(), service.uid.clone());
+                    Some(Update::ServiceApplied(Box::new(service)))
+                }
+                Change::Deleted(name) => {
+                    let key = ServiceKey::new(name.namespace, name.name);
+                    uids.remove(&key);
+                    Some(Update::ServiceDeleted(key))
+                }
+                Change::Read => Some(Update::Read(SERVICE)),
+            },
+        );
+    }
+
+    /// Watches all namespaces.
+    pub fn namespaces(&mut self) {
+        self.follow(
+            Selection::of(NAMESPACE),
+            |change: Change<kinds::Namespace>| match change {
+                Change::Applied(namespace) => Some(Update::NamespaceApplied(namespace.to_model())),
+                Change::Deleted(name) => Some(Update::NamespaceDeleted(name.name)),
+                Change::Read => Some(Update::Read(NAMESPACE)),
+            },
+        );
+    }
+
+    /// Watches all nodes. A node says that it lives every few seconds; what is not a change to us is not said.
+    pub fn nodes(&mut self) {
+        let mut known = std::collections::BTreeMap::<Name, Node>::new();
+        self.follow(
+            Selection::of(NODE),
+            move |change: Change<kinds::Node>| match change {
+                Change::Applied(node) => {
+                    let node = node.to_model();
+                    let before = known.insert(node.name.clone(), node.clone());
+                    (before.as_ref() != Some(&node)).then_some(Update::NodeApplied(node))
+                }
+                Change::Deleted(name) => {
+                    known.remove(&name.name);
+                    Some(Update::NodeDeleted(name.name))
+                }
+                Change::Read => Some(Update::Read(NODE)),
+            },
+        );
+    }
+
+    /// Watches the EndpointSlices of all namespaces, except those of headless Services, which have no address.
+    pub fn endpoint_slices(&mut self) {
+        let selection = Selection {
+            labels: Some(NOT_HEADLESS.to_owned()),
+            ..Selection::of(ENDPOINT_SLICE)
+        };
+        self.follow(
+            selection,
+            |change: Change<kinds::EndpointSlice>| match change {
+                Change::Applied(slice) => Some(Update::EndpointsApplied(slice.to_model())),
+                Change::Deleted(name) => Some(Update::EndpointsDeleted(SliceKey::new(
+                    name.namespace,
+                    name.name,
+                ))),
+                Change::Read => Some(Update::Read(ENDPOINT_SLICE)),
+            },
+        );
+    }
+
+    /// Adds a task that speaks to the listener in a way of its own.
+    pub fn spawn(&mut self, source: impl FnOnce(mpsc::Sender<Update>) -> JoinSet<()>) {
+        let mut tasks = source(self.listener.clone());
+        self.tasks
+            .spawn(async move { while tasks.join_next().await.is_some() {} });
+    }
+
+    /// Waits until a watch ends, which none does while somebody listens.
+    pub async fn ended(&mut self) {
+        self.tasks.join_next().await;
+    }
+
+    fn follow<K>(
+        &mut self,
+        selection: Selection,
+        say: impl FnMut(Change<K>) -> Option<Update> + Send + 'static,
+    ) where
+        K: Resource<DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let api = Api::<K>::all(self.client.clone());
+        self.tasks.spawn(follow(
+            api,
+            selection,
+            self.metrics.clone(),
+            self.listener.clone(),
+            say,
+        ));
+    }
+}
+
+/// The source of Services.
+pub const SERVICE: &str = "Service";
+/// The source of namespaces.
+pub const NAMESPACE: &str = "Namespace";
+/// The source of nodes.
+pub const NODE: &str = "Node";
+/// The source of EndpointSlices.
+pub const ENDPOINT_SLICE: &str = "EndpointSlice";
+/// The source of the configuration.
+pub const CONFIGURATION: &str = "configuration";
+
+/// Slices of headless Services bear this label (KEP-752).
+const NOT_HEADLESS: &str = "!service.kubernetes.io/headless";
