@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ironlb_model::{Config, EndpointSlice, Event, Link, Mac, Name, Node, Service, ServiceKey, SliceKey};
+use ironlb_model::{
+    Config, EndpointSlice, Event, Link, Mac, Name, Node, Service, ServiceKey, SliceKey,
+};
 
 /// Something that happened. Frames come by [`Speaker::handle_frame`](crate::Speaker::handle_frame).
 #[derive(Clone, Debug)]

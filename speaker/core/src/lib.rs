@@ -7,3 +7,23 @@
 //!
 //! It allocates nothing and forwards nothing.
 #![forbid(unsafe_code)]
+
+pub mod decide;
+pub mod elect;
+mod endpoints;
+#[cfg(test)]
+mod fixtures;
+pub mod io;
+mod node_set;
+mod pools;
+mod ports;
+mod reports;
+mod roster;
+mod speaker;
+mod world;
+
+pub use decide::{Announcement, Decision, Reason, decide};
+pub use io::{Input, Layer2Status, Output};
+pub use ports::DEFAULT_EXCLUDED_INTERFACES;
+pub use speaker::{Settings, Speaker};
+pub use world::{Affected, World};

@@ -1,0 +1,206 @@
+//! BGP: every node that may take the traffic of a Service sends a route for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use ironlb_model::{BgpAdvertisement, BgpPeer, Community, Name, Node, ServiceKey};
+
+use super::{Announcement, Reason, addressed, available};
+use crate::World;
+use crate::world::Record;
+
+/// The routes that `node` sends for a Service, by peer and prefix; when there are none, why not.
+///
+/// Advertisements for the same route to the same peer add their communities up. When they ask for different
+/// LOCAL_PREF, nothing is announced.
+pub fn bgp(world: &World, service: &ServiceKey, node: &Name) -> Result<Vec<Announcement>, Reason> {
+    let record = addressed(world, service)?;
+    let mut routes = Routes::default();
+    let mut refusal = None;
+    for ip in &record.ips {
+        if let Err(reason) = add_routes(world, service, record, *ip, node, &mut routes)? {
+            refusal.get_or_insert(reason);
+        }
+    }
+    match refusal {
+        Some(reason) if routes.0.is_empty() => Err(reason),
+        _ => Ok(routes.into_announcements()),
+    }
+}
+
+/// What is said of each prefix to each peer.
+#[derive(Default)]
+struct Routes<'w>(BTreeMap<(&'w Name, IpNet), Attributes>);
+
+struct Attributes {
+    local_pref: Option<u32>,
+    communities: BTreeSet<Community>,
+}
+
+impl<'w> Routes<'w> {
+    fn add(
+        &mut self,
+        peer: &'w Name,
+        prefix: IpNet,
+        advertisement: &BgpAdvertisement,
+    ) -> Result<(), Reason> {
+        let route = self.0.entry((peer, prefix)).or_insert_with(|| Attributes {
+            local_pref: advertisement.local_pref,
+            communities: BTreeSet::new(),
+        });
+        // Not asked for and 0 are the same on the wire.
+        let first = route.local_pref.unwrap_or(0);
+        let second = advertisement.local_pref.unwrap_or(0);
+        if first != second {
+            let peer = peer.clone();
+            return Err(Reason::ConflictingAdvertisements {
+                peer,
+                first,
+                second,
+            });
+        }
+        route.local_pref = route.local_pref.or(advertisement.local_pref);
+        route.communities.extend(&advertisement.communities);
+        Ok(())
+    }
+
+    fn into_announcements(self) -> Vec<Announcement> {
+        let announcement =
+            |((peer, prefix), route): ((&Name, IpNet), Attributes)| Announcement::Bgp {
+                peer: peer.clone(),
+                prefix,
+                local_pref: route.local_pref,
+                communities: route.communities.into_iter().collect(),
+            };
+        self.0.into_iter().map(announcement).collect()
+    }
+}
+
+/// Adds the routes of one address. The outer error concerns the whole Service, the inner one this address.
+fn add_routes<'w>(
+    world: &'w World,
+    key: &ServiceKey,
+    record: &Record,
+    ip: IpAddr,
+    node: &Name,
+    routes: &mut Routes<'w>,
+) -> Result<Result<(), Reason>, Reason> {
+    let advertisements = match advertisements(world, key, record, ip, node) {
+        Ok(advertisements) => advertisements,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let labels = &available(world, node)?.labels;
+    let mut told = false;
+    for advertisement in advertisements {
+        let named = |peer: &&BgpPeer| {
+            advertisement.peers.is_empty() || advertisement.peers.contains(&peer.name)
+        };
+        let peers = world.config().peers.values().filter(named);
+        for peer in peers.filter(|peer| peer.selects_node(labels)) {
+            routes.add(&peer.name, aggregate(ip, advertisement), advertisement)?;
+            told = true;
+        }
+    }
+    let no_peer = || Reason::NoPeer { node: node.clone() };
+    Ok(told.then_some(()).ok_or_else(no_peer))
+}
+
+/// The advertisements by which `node` announces `ip`: at least one.
+fn advertisements<'w>(
+    world: &'w World,
+    key: &ServiceKey,
+    record: &Record,
+    ip: IpAddr,
+    node: &Name,
+) -> Result<Vec<&'w BgpAdvertisement>, Reason> {
+    let pool = world
+        .pools()
+        .pool_of(ip)
+        .ok_or(Reason::IpNotAllowed { ip })?;
+    let names = world.pools().advertised(pool).map_or(&[][..], |by| &by.bgp);
+    let all = names
+        .iter()
+        .filter_map(|name| world.config().bgp_advertisements.get(name));
+    let mut advertisements: Vec<&BgpAdvertisement> = all
+        .filter(|one| one.selects_service(&record.labels))
+        .collect();
+    if advertisements.is_empty() {
+        let pool = pool.clone();
+        return Err(Reason::NoMatchingAdvertisement { kind: KIND, pool });
+    }
+    let Node { labels, .. } = available(world, node)?;
+    advertisements.retain(|one| one.selects_node(labels));
+    if advertisements.is_empty() {
+        let node = node.clone();
+        return Err(Reason::NodeNotSelected { kind: KIND, node });
+    }
+    reachable(world, key, record, ip, node)?;
+    Ok(advertisements)
+}
+
+/// Whether traffic that comes to `node` finds an endpoint, for this Service and for all that share the address.
+fn reachable(
+    world: &World,
+    key: &ServiceKey,
+    record: &Record,
+    ip: IpAddr,
+    node: &Name,
+) -> Result<(), Reason> {
+    if !world.endpoints().any(key) {
+        return Err(Reason::NoEndpoints);
+    }
+    if record.local && !world.endpoints().any_on(key, node) {
+        return Err(Reason::NoLocalEndpoints { node: node.clone() });
+    }
+    match world.sharers(ip) {
+        [] | [_] => Ok(()),
+        sharers => reachable_together(world, key, ip, sharers, node),
+    }
+}
+
+/// A route brings the traffic of every Service on the address, so a node must be able to serve them all. A Service
+/// that would leave no such node stands back for those that are older than it.
+fn reachable_together(
+    world: &World,
+    key: &ServiceKey,
+    ip: IpAddr,
+    sharers: &[ServiceKey],
+    node: &Name,
+) -> Result<(), Reason> {
+    let is_local = |sharer: &&ServiceKey| world.service(sharer).is_some_and(|one| one.local);
+    let nodes = |sharer| world.endpoints().nodes(sharer).collect::<BTreeSet<&Name>>();
+    let mut common: Option<(&ServiceKey, BTreeSet<&Name>)> = None;
+    for sharer in sharers.iter().filter(is_local) {
+        let own = nodes(sharer);
+        common = match common {
+            _ if own.is_empty() => common,
+            None => Some((sharer, own)),
+            Some((with, both)) if both.is_disjoint(&own) && sharer == key => {
+                let with = with.clone();
+                return Err(Reason::NoNodeInCommon { ip, with });
+            }
+            Some((with, both)) if both.is_disjoint(&own) => Some((with, both)),
+            Some((with, both)) => Some((with, &both & &own)),
+        };
+    }
+    match common {
+        Some((_, common)) if !common.contains(node) => {
+            Err(Reason::NoLocalEndpoints { node: node.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `ip`, masked to the length that `advertisement` aggregates its family to.
+fn aggregate(ip: IpAddr, advertisement: &BgpAdvertisement) -> IpNet {
+    let length = match ip {
+        IpAddr::V4(_) => advertisement.aggregation_length,
+        IpAddr::V6(_) => advertisement.aggregation_length_v6,
+    };
+    IpNet::new(ip, length)
+        .unwrap_or_else(|_| IpNet::from(ip))
+        .trunc()
+}
+
+const KIND: &str = "BGPAdvertisement";

@@ -1,0 +1,401 @@
+//! The one machine of a node: keeps the [`World`], holds the addresses that this node owns, and tells of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ironlb_l2::{Conflict, Counters, Holding, Responder, Verdict};
+use ironlb_model::config::Gratuitous;
+use ironlb_model::{Event, EventKind, Link, Name, ServiceKey, Time};
+use regex::Regex;
+
+use crate::decide::{self, Reason};
+use crate::elect::name_hash;
+use crate::io::{Input, Output};
+use crate::ports::{Change, Ports};
+use crate::reports::{Report, Reports, Trouble};
+use crate::world::{Affected, World};
+
+/// Announces, from one node, what that node should.
+///
+/// Give it what happens ([`handle`](Self::handle), [`handle_frame`](Self::handle_frame)); after each, drain
+/// [`poll`](Self::poll) until `None`; come back at [`deadline`](Self::deadline). It always works towards what
+/// [`decide`] says of the world as it is now: events may come in any order, and more than once.
+#[derive(Debug)]
+pub struct Speaker {
+    node: Name,
+    world: World,
+    synced: bool,
+    ports: Ports,
+    /// What each Service has announced here; none is empty.
+    offers: BTreeMap<ServiceKey, Vec<(IpAddr, Offer)>>,
+    /// What this node answers for: the offers of all Services, by address.
+    held: BTreeMap<IpAddr, Offer>,
+    responder: Responder,
+    reports: Reports,
+    outputs: VecDeque<Output>,
+}
+
+/// What makes one speaker different from another.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of the node it runs on.
+    pub node: Name,
+    /// The loadBalancerClass whose Services are ours; `None` for those without one.
+    pub class: Option<String>,
+    /// Whether nodes with the label `node.kubernetes.io/exclude-from-external-load-balancers` announce all the same.
+    pub ignore_exclude_label: bool,
+    /// Interfaces that are never announced on, by name; see
+    /// [`DEFAULT_EXCLUDED_INTERFACES`](crate::DEFAULT_EXCLUDED_INTERFACES).
+    pub excluded_interfaces: Vec<Regex>,
+}
+
+/// How an address is announced on layer 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Offer {
+    /// By name; `None` for all.
+    interfaces: Option<BTreeSet<String>>,
+    gratuitous: Gratuitous,
+    refresh: Option<Duration>,
+}
+
+impl Speaker {
+    /// One that knows nothing yet, and announces nothing before [`Input::Synced`].
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            world: World::new(settings.class, settings.ignore_exclude_label),
+            synced: false,
+            ports: Ports::new(settings.excluded_interfaces),
+            offers: BTreeMap::new(),
+            held: BTreeMap::new(),
+            responder: Responder::new(name_hash(&settings.node)),
+            reports: Reports::new(settings.node.clone()),
+            outputs: VecDeque::new(),
+            node: settings.node,
+        }
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        let affected = match input {
+            Input::Config(config) => self.world.set_config(config),
+            Input::NodeApplied(node) => self.world.apply_node(node),
+            Input::NodeDeleted(name) => self.world.delete_node(&name),
+            Input::ServiceApplied(service) => self.world.apply_service(&service),
+            Input::ServiceDeleted(key) => self.world.delete_service(&key),
+            Input::EndpointsApplied(slice) => self.world.apply_endpoints(&slice),
+            Input::EndpointsDeleted(key) => self.world.delete_endpoints(&key),
+            Input::Synced => self.synced(),
+            Input::LinkApplied(link) => self.link(now, &link),
+            Input::LinkDeleted(index) => self.link_gone(now, index),
+            Input::Tick => self.tick(now),
+        };
+        if self.synced {
+            self.reconcile(now, &affected);
+        }
+        self.collect();
+    }
+
+    /// A frame came in on an interface. Says what became of it; the answer, if any, comes by [`poll`](Self::poll).
+    pub fn handle_frame(&mut self, now: Time, interface: u32, frame: &[u8]) -> Verdict {
+        let verdict = self.responder.handle_frame(now, interface, frame);
+        self.collect();
+        verdict
+    }
+
+    /// What to do next, in order.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to give it [`Input::Tick`]; `None` for never.
+    pub fn deadline(&self) -> Option<Time> {
+        let both = [self.responder.deadline(), self.reports.deadline()];
+        both.into_iter().flatten().min()
+    }
+
+    /// What it knows of the cluster.
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The addresses that this node answers for, by Service.
+    pub fn announced(&self) -> impl Iterator<Item = (&ServiceKey, IpAddr)> {
+        let services = self.offers.iter();
+        services.flat_map(|(key, offers)| ips(offers).map(move |ip| (key, ip)))
+    }
+
+    /// What was received and sent for each address that this node answers for.
+    pub fn counters(&self) -> BTreeMap<IpAddr, Counters> {
+        self.responder.counters()
+    }
+
+    fn synced(&mut self) -> Affected {
+        self.synced = true;
+        self.world.services().cloned().collect()
+    }
+
+    fn tick(&mut self, now: Time) -> Affected {
+        self.responder.tick(now);
+        while let Some(output) = self.reports.tick(now) {
+            self.outputs.push_back(output);
+        }
+        Affected::new()
+    }
+
+    fn link(&mut self, now: Time, link: &Link) -> Affected {
+        let interface = link.index;
+        match self.ports.apply(link) {
+            Change::None => Affected::new(),
+            Change::Unusable => self.deaf(now, interface),
+            Change::Usable { port, listen } => {
+                self.resolve_names(now);
+                if listen {
+                    self.outputs.push_back(Output::Listen {
+                        interface,
+                        name: link.name.clone(),
+                        arp: port.arp,
+                        ndp: port.ndp,
+                    });
+                }
+                self.responder.set_port(now, interface, port);
+                self.offers.keys().cloned().collect()
+            }
+        }
+    }
+
+    fn link_gone(&mut self, now: Time, interface: u32) -> Affected {
+        match self.ports.delete(interface) {
+            Change::Unusable => self.deaf(now, interface),
+            Change::None | Change::Usable { .. } => Affected::new(),
+        }
+    }
+
+    fn deaf(&mut self, now: Time, interface: u32) -> Affected {
+        self.responder.remove_port(interface);
+        self.outputs.push_back(Output::Ignore { interface });
+        self.resolve_names(now);
+        self.offers.keys().cloned().collect()
+    }
+
+    /// Names may mean other interfaces now. Before a new port is set, so that it never answers for what is meant for
+    /// one that had its index earlier.
+    fn resolve_names(&mut self, now: Time) {
+        for (ip, offer) in self
+            .held
+            .iter()
+            .filter(|(_, offer)| offer.interfaces.is_some())
+        {
+            self.responder.hold(now, *ip, offer.holding(&self.ports));
+        }
+    }
+
+    /// Brings what is announced in line with what should be, for these Services: first what is lost, then what is won.
+    fn reconcile(&mut self, now: Time, affected: &Affected) {
+        let mut touched = BTreeSet::new();
+        let mut refused = BTreeMap::new();
+        for key in affected {
+            let (offers, refusal) = self.wanted(key);
+            let former = match offers.is_empty() {
+                true => self.offers.remove(key),
+                false => self.offers.insert(key.clone(), offers),
+            };
+            touched.extend(ips(former.as_deref().unwrap_or(&[])));
+            touched.extend(ips(self.offers_of(key)));
+            refused.extend(refusal.map(|refusal| (key, refusal)));
+        }
+        self.hold(now, &touched);
+        for key in affected {
+            let report = self.report(key, refused.remove(key));
+            self.outputs.extend(self.reports.update(now, key, report));
+        }
+    }
+
+    /// What this node should announce of a Service, and why another of its addresses stays behind.
+    fn wanted(&self, key: &ServiceKey) -> (Vec<(IpAddr, Offer)>, Option<Reason>) {
+        let Ok(owners) = decide::layer2(&self.world, key) else {
+            return (Vec::new(), None);
+        };
+        let mut offers = Vec::new();
+        let mut refusal = None;
+        for (ip, owner) in owners {
+            match owner {
+                Ok(owned) if *owned.node == self.node => offers.push((ip, Offer::from(owned))),
+                Ok(_) => {}
+                // It is the Service's until the controller has moved it: what is served stays so, nothing is begun.
+                Err(reason @ Reason::IpNotAllowed { .. }) => {
+                    let former = self.offers_of(key).iter().find(|(held, _)| *held == ip);
+                    let could = || decide::could_serve(&self.world, key, &self.node);
+                    if let Some(former) = former.filter(|_| could()) {
+                        offers.push(former.clone());
+                        refusal = Some(reason);
+                    }
+                }
+                Err(reason) => refusal = Some(reason),
+            }
+        }
+        (offers, refusal)
+    }
+
+    /// Has the responder answer for these addresses, or not, as the offers say.
+    fn hold(&mut self, now: Time, touched: &BTreeSet<IpAddr>) {
+        let mut won = Vec::new();
+        for ip in touched {
+            match self.offer(*ip) {
+                Some(offer) => won.push((*ip, offer)),
+                None => {
+                    self.held.remove(ip);
+                    self.responder.release(*ip);
+                }
+            }
+        }
+        for (ip, offer) in won {
+            self.responder.hold(now, ip, offer.holding(&self.ports));
+            self.held.insert(ip, offer);
+        }
+    }
+
+    /// How `ip` is announced for all Services that share it together.
+    fn offer(&self, ip: IpAddr) -> Option<Offer> {
+        let sharers = self.world.sharers(ip).iter();
+        let offers = sharers
+            .flat_map(|key| self.offers_of(key))
+            .filter(|(own, _)| *own == ip);
+        offers.map(|(_, offer)| offer.clone()).reduce(Offer::merge)
+    }
+
+    fn offers_of(&self, key: &ServiceKey) -> &[(IpAddr, Offer)] {
+        self.offers.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    fn report(&self, key: &ServiceKey, refusal: Option<Reason>) -> Report {
+        let mut report = Report::default();
+        for (ip, offer) in self.offers_of(key) {
+            let names = offer.interfaces.as_ref();
+            let mut carrying = self.ports.carrying(*ip, names).peekable();
+            if carrying.peek().is_none() {
+                report.trouble = Some(self.no_interface(*ip, names));
+                continue;
+            }
+            let interfaces = report.interfaces.get_or_insert_default();
+            if names.is_some() {
+                interfaces.extend(carrying.map(str::to_owned));
+            }
+        }
+        report.trouble = report.trouble.or_else(|| self.trouble(refusal?));
+        report
+    }
+
+    fn no_interface(&self, ip: IpAddr, names: Option<&BTreeSet<String>>) -> Trouble {
+        let needs = match ip {
+            IpAddr::V4(_) => "up, not excluded, with an Ethernet address and broadcast",
+            IpAddr::V6(_) => "up, not excluded, with an Ethernet and an IPv6 link-local address",
+        };
+        let of = match names {
+            None => "none of its interfaces".to_owned(),
+            Some(names) => {
+                let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+                format!("none of the interfaces {}", quoted.join(", "))
+            }
+        };
+        let node = &self.node;
+        Trouble {
+            reason: "announceFailed",
+            message: format!("node {node:?} should answer for {ip}, but {of} is {needs}"),
+        }
+    }
+
+    /// What a refusal means to the operator, where this node is the one to say it.
+    fn trouble(&self, refusal: Reason) -> Option<Trouble> {
+        let node = &self.node;
+        match &refusal {
+            Reason::IpNotAllowed { .. } => Some(Trouble {
+                reason: "announceFailed",
+                message: format!(
+                    "{refusal}; node {node:?} still answers for it until the Service has another address, \
+                     but no node takes over"
+                ),
+            }),
+            Reason::NoNodeInCommon { ip, .. } if self.held.contains_key(ip) => Some(Trouble {
+                reason: "announceFailed",
+                message: refusal.to_string(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Takes over what the responder wants done.
+    fn collect(&mut self) {
+        use ironlb_l2::responder::Output as Wanted;
+        while let Some(output) = self.responder.poll() {
+            let output = match output {
+                Wanted::Join { interface, group } => Output::Join { interface, group },
+                Wanted::Leave { interface, group } => Output::Leave { interface, group },
+                Wanted::Send { interface, frame } => Output::Send { interface, frame },
+                Wanted::Conflict(conflict) => {
+                    self.conflict(&conflict);
+                    continue;
+                }
+            };
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn conflict(&mut self, conflict: &Conflict) {
+        let Conflict {
+            address,
+            mac,
+            interface,
+        } = *conflict;
+        let node = &self.node;
+        let name = self.ports.name(interface);
+        for service in self.world.sharers(address) {
+            self.outputs.push_back(Output::Event(Event {
+                service: service.clone(),
+                kind: EventKind::Warning,
+                reason: "addressConflict",
+                message: format!(
+                    "another host, {mac} on interface {name:?}, says that it has {address}, which node \
+                     {node:?} announces; announced it again. Take the address from that host, or from the pool"
+                ),
+            }));
+        }
+    }
+}
+
+impl Offer {
+    fn holding(&self, ports: &Ports) -> Holding {
+        Holding {
+            interfaces: ports.resolve(self.interfaces.as_ref()),
+            gratuitous: self.gratuitous,
+            refresh: self.refresh,
+        }
+    }
+
+    /// Announces for both: everywhere, as long and as often as either asks for.
+    fn merge(self, other: Self) -> Self {
+        let both = self.interfaces.zip(other.interfaces);
+        Self {
+            interfaces: both.map(|(a, b)| a.union(&b).cloned().collect()),
+            gratuitous: Gratuitous {
+                count: self.gratuitous.count.max(other.gratuitous.count),
+                interval: self.gratuitous.interval.max(other.gratuitous.interval),
+            },
+            refresh: [self.refresh, other.refresh].into_iter().flatten().min(),
+        }
+    }
+}
+
+impl From<decide::Owned<'_>> for Offer {
+    fn from(owned: decide::Owned<'_>) -> Self {
+        Self {
+            interfaces: owned.interfaces,
+            gratuitous: owned.gratuitous,
+            refresh: owned.refresh,
+        }
+    }
+}
+
+fn ips(offers: &[(IpAddr, Offer)]) -> impl Iterator<Item = IpAddr> {
+    offers.iter().map(|(ip, _)| *ip)
+}

@@ -1,0 +1,425 @@
+//! What a speaker knows of the cluster, indexed so that an event costs what it concerns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ironlb_model::addr::address;
+use ironlb_model::{
+    Config, EndpointSlice, Labels, Name, Node, Range, Service, ServiceKey, SliceKey, TrafficPolicy,
+};
+
+use crate::decide::Reason;
+use crate::endpoints::Endpoints;
+use crate::pools::{PoolIndex, changed_ranges};
+use crate::roster::Roster;
+
+/// Configuration, Services, endpoint counts and nodes.
+///
+/// Every method that changes it says for which Services the decision may be another one now. Of a Service it keeps
+/// only what decides; of an EndpointSlice only counts by node.
+#[derive(Clone, Debug)]
+pub struct World {
+    class: Option<String>,
+    ignore_exclude_label: bool,
+    config: Arc<Config>,
+    pools: PoolIndex,
+    nodes: BTreeMap<Name, Node>,
+    roster: Roster,
+    services: BTreeMap<ServiceKey, Record>,
+    /// The Services that hold an address, ascending by age and key.
+    sharers: BTreeMap<IpAddr, Vec<ServiceKey>>,
+    endpoints: Endpoints,
+}
+
+/// Services whose decision may have changed, those that are gone included.
+pub type Affected = BTreeSet<ServiceKey>;
+
+/// A Service that is ours, reduced to what decides its announcement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) labels: Labels,
+    pub(crate) created: Option<i64>,
+    /// The addresses in its status, in their order.
+    pub(crate) ips: Vec<IpAddr>,
+    /// What is in its status in place of an address.
+    pub(crate) invalid_ip: Option<Box<str>>,
+    /// Whether only nodes with an endpoint of their own may announce it.
+    pub(crate) local: bool,
+    /// Whether it has the annotation that lets it share an address, used or not.
+    pub(crate) may_share: bool,
+}
+
+impl World {
+    /// An empty world. `class` is the loadBalancerClass whose Services are ours; with `ignore_exclude_label` a node
+    /// labelled `node.kubernetes.io/exclude-from-external-load-balancers` is as good as another.
+    pub fn new(class: Option<String>, ignore_exclude_label: bool) -> Self {
+        Self {
+            class,
+            ignore_exclude_label,
+            config: Arc::default(),
+            pools: PoolIndex::default(),
+            nodes: BTreeMap::new(),
+            roster: Roster::default(),
+            services: BTreeMap::new(),
+            sharers: BTreeMap::new(),
+            endpoints: Endpoints::default(),
+        }
+    }
+
+    /// Takes a configuration in place of the former.
+    pub fn set_config(&mut self, config: Arc<Config>) -> Affected {
+        let changed = changed_ranges(&self.config, &config);
+        self.pools = PoolIndex::new(&config);
+        self.config = config;
+        self.roster = self.call_the_roll();
+        changed
+            .iter()
+            .flat_map(|range| self.holders_in(range))
+            .cloned()
+            .collect()
+    }
+
+    /// A node is there, or has changed.
+    pub fn apply_node(&mut self, node: Node) -> Affected {
+        let former = self.nodes.insert(node.name.clone(), node.clone());
+        if former.as_ref() == Some(&node) {
+            return Affected::new();
+        }
+        let same_routes = former.is_some_and(|former| self.same_routes(&former, &node));
+        self.roll_changed(same_routes)
+    }
+
+    /// A node is gone.
+    pub fn delete_node(&mut self, node: &str) -> Affected {
+        self.endpoints.forget_node(node);
+        match self.nodes.remove(node) {
+            Some(_) => self.roll_changed(false),
+            None => Affected::new(),
+        }
+    }
+
+    /// A Service is there, or has changed.
+    pub fn apply_service(&mut self, service: &Service) -> Affected {
+        let record = self.admit(service).is_ok().then(|| Record::new(service));
+        if self.services.get(&service.key) == record.as_ref() {
+            return Affected::new();
+        }
+        let mut affected = self.delete_service(&service.key);
+        if let Some(record) = record {
+            self.hold(&service.key, &record);
+            self.services.insert(service.key.clone(), record);
+            affected.extend(self.with_sharers(&service.key));
+        }
+        affected
+    }
+
+    /// A Service is gone.
+    pub fn delete_service(&mut self, key: &ServiceKey) -> Affected {
+        let affected = self.with_sharers(key);
+        let Some(record) = self.services.remove(key) else {
+            return Affected::new();
+        };
+        for ip in &record.ips {
+            if let Some(holders) = self.sharers.get_mut(ip) {
+                holders.retain(|holder| holder != key);
+                if holders.is_empty() {
+                    self.sharers.remove(ip);
+                }
+            }
+        }
+        affected
+    }
+
+    /// An EndpointSlice is there, or has changed.
+    pub fn apply_endpoints(&mut self, slice: &EndpointSlice) -> Affected {
+        let changed = self.endpoints.apply(slice);
+        changed
+            .iter()
+            .flat_map(|service| self.with_sharers(service))
+            .collect()
+    }
+
+    /// An EndpointSlice is gone.
+    pub fn delete_endpoints(&mut self, slice: &SliceKey) -> Affected {
+        match self.endpoints.delete(slice) {
+            Some(service) => self.with_sharers(&service),
+            None => Affected::new(),
+        }
+    }
+
+    /// Whether a Service is one to announce at all; if not, why.
+    pub fn admit(&self, service: &Service) -> Result<(), Reason> {
+        if !service.is_load_balancer {
+            Err(Reason::NotLoadBalancer)
+        } else if !service.is_ours(self.class.as_deref()) {
+            let class = service.class.clone();
+            Err(Reason::ForeignClass { class })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The Services that are ours.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.services.keys()
+    }
+
+    /// The nodes that Kubernetes knows.
+    pub fn nodes(&self) -> impl Iterator<Item = &Name> {
+        self.nodes.keys()
+    }
+
+    pub(crate) const fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(crate) const fn pools(&self) -> &PoolIndex {
+        &self.pools
+    }
+
+    pub(crate) const fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    pub(crate) const fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(name)
+    }
+
+    pub(crate) fn service(&self, key: &ServiceKey) -> Option<&Record> {
+        self.services.get(key)
+    }
+
+    /// The Services that hold `ip`, the oldest first.
+    pub(crate) fn sharers(&self, ip: IpAddr) -> &[ServiceKey] {
+        self.sharers.get(&ip).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a node is excluded by its label, and that counts.
+    pub(crate) fn is_excluded(&self, node: &Node) -> bool {
+        node.is_excluded() && !self.ignore_exclude_label
+    }
+
+    fn call_the_roll(&self) -> Roster {
+        let eligible = |node: &&Node| !node.network_unavailable && !self.is_excluded(node);
+        Roster::new(self.nodes.values().filter(eligible), &self.config)
+    }
+
+    /// Evaluates the nodes anew; every Service is affected unless nothing came of it.
+    fn roll_changed(&mut self, same_routes: bool) -> Affected {
+        let roster = self.call_the_roll();
+        if roster == self.roster && same_routes {
+            return Affected::new();
+        }
+        self.roster = roster;
+        self.services.keys().cloned().collect()
+    }
+
+    /// Whether the BGP advertisements and peers that select the node are the same before and after.
+    fn same_routes(&self, before: &Node, after: &Node) -> bool {
+        let mut advertisements = self.config.bgp_advertisements.values();
+        let mut peers = self.config.peers.values();
+        advertisements
+            .all(|one| one.selects_node(&before.labels) == one.selects_node(&after.labels))
+            && peers.all(|one| one.selects_node(&before.labels) == one.selects_node(&after.labels))
+    }
+
+    fn holders_in(&self, range: &Range) -> impl Iterator<Item = &ServiceKey> {
+        let first = address(range.family(), range.first_number());
+        let last = address(range.family(), range.last_number());
+        self.sharers
+            .range(first..=last)
+            .flat_map(|(_, holders)| holders)
+    }
+
+    /// A Service that is ours, and those that share an address with it.
+    fn with_sharers(&self, key: &ServiceKey) -> Affected {
+        let ips = self
+            .services
+            .get(key)
+            .into_iter()
+            .flat_map(|record| &record.ips);
+        ips.flat_map(|ip| self.sharers(*ip))
+            .chain(self.services.get_key_value(key).map(|(key, _)| key))
+            .cloned()
+            .collect()
+    }
+
+    fn hold(&mut self, key: &ServiceKey, record: &Record) {
+        let rank = |key: &ServiceKey, record: &Record| (record.created, key.clone());
+        let mine = rank(key, record);
+        for ip in &record.ips {
+            let holders = self.sharers.entry(*ip).or_default();
+            let services = &self.services;
+            let older = |holder: &ServiceKey| {
+                services
+                    .get(holder)
+                    .is_some_and(|other| rank(holder, other) < mine)
+            };
+            let position = holders.partition_point(older);
+            if holders.get(position) != Some(key) {
+                holders.insert(position, key.clone());
+            }
+            holders.shrink_to_fit();
+        }
+    }
+}
+
+impl Record {
+    fn new(service: &Service) -> Self {
+        let by_address = || {
+            service
+                .ingress
+                .iter()
+                .filter(|ingress| !ingress.ip.is_empty())
+        };
+        let parse = |text: &str| text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+        let mut ips: Vec<IpAddr> = Vec::new();
+        for ip in by_address().filter_map(|ingress| parse(&ingress.ip)) {
+            if !ips.contains(&ip) {
+                ips.push(ip);
+            }
+        }
+        ips.shrink_to_fit();
+        let invalid = by_address().find(|ingress| parse(&ingress.ip).is_none());
+        Self {
+            labels: service.labels.clone(),
+            created: service.created,
+            ips,
+            invalid_ip: invalid.map(|ingress| ingress.ip.as_str().into()),
+            local: service.traffic_policy == TrafficPolicy::Local,
+            may_share: service.sharing_key.is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{config, ip, key, l2, node, pool, service, slice};
+
+    fn world() -> World {
+        let mut world = World::new(None, false);
+        let mut config = config([pool("a", &["192.0.2.0/25"]), pool("b", &["192.0.2.128/25"])]);
+        config.l2_advertisements.insert("all".into(), l2("all"));
+        world.set_config(Arc::new(config));
+        world.apply_node(node("n1"));
+        world.apply_service(&service("web", &["192.0.2.1"]));
+        world.apply_service(&service("db", &["192.0.2.1"]));
+        world.apply_service(&service("other", &["192.0.2.200"]));
+        world
+    }
+
+    fn keys(names: &[&str]) -> Affected {
+        names.iter().map(|name| key(name)).collect()
+    }
+
+    #[test]
+    fn a_service_event_affects_it_and_those_that_share_its_address() {
+        let mut world = world();
+        let moved = service("web", &["192.0.2.2"]);
+        assert_eq!(world.apply_service(&moved), keys(&["db", "web"]));
+        assert_eq!(world.apply_service(&moved), keys(&[]));
+        assert_eq!(world.delete_service(&key("web")), keys(&["web"]));
+        assert_eq!(world.delete_service(&key("web")), keys(&[]));
+        assert!(world.sharers(ip("192.0.2.2")).is_empty());
+    }
+
+    #[test]
+    fn endpoints_affect_their_service_and_its_sharers() {
+        let mut world = world();
+        assert_eq!(
+            world.apply_endpoints(&slice("web", "s", &["n1"])),
+            keys(&["db", "web"])
+        );
+        assert_eq!(
+            world.apply_endpoints(&slice("web", "s", &["n1"])),
+            keys(&[])
+        );
+        assert_eq!(
+            world.delete_endpoints(&slice("web", "s", &[]).key),
+            keys(&["db", "web"])
+        );
+        assert_eq!(
+            world.apply_endpoints(&slice("unknown", "u", &["n1"])),
+            keys(&[])
+        );
+    }
+
+    #[test]
+    fn a_node_affects_nothing_unless_an_advertisement_sees_a_difference() {
+        let mut world = world();
+        let mut labelled = node("n1");
+        labelled.labels.insert("zone".into(), "z".into());
+        assert_eq!(world.apply_node(labelled.clone()), keys(&[]));
+        labelled.network_unavailable = true;
+        assert_eq!(world.apply_node(labelled), keys(&["db", "other", "web"]));
+        assert_eq!(world.delete_node("unknown"), keys(&[]));
+    }
+
+    #[test]
+    fn a_configuration_affects_the_pools_that_it_changes() {
+        let mut world = world();
+        let mut changed = (**world.config()).clone();
+        changed
+            .pools
+            .insert("b".into(), pool("b", &["192.0.2.129/32"]));
+        assert_eq!(
+            world.set_config(Arc::new(changed.clone())),
+            keys(&["other"])
+        );
+        changed.l2_advertisements.clear();
+        assert_eq!(
+            world.set_config(Arc::new(changed.clone())),
+            keys(&["db", "web"])
+        );
+        changed
+            .pools
+            .insert("c".into(), pool("c", &["192.0.2.200/32"]));
+        assert_eq!(world.set_config(Arc::new(changed)), keys(&["other"]));
+    }
+
+    #[test]
+    fn the_oldest_sharer_comes_first() {
+        let mut world = world();
+        let mut oldest = service("zoo", &["192.0.2.1"]);
+        oldest.created = Some(-1);
+        world.apply_service(&oldest);
+        assert_eq!(
+            world.sharers(ip("192.0.2.1")),
+            [key("db"), key("web"), key("zoo")]
+        );
+        let mut dated = service("db", &["192.0.2.1"]);
+        dated.created = Some(5);
+        world.apply_service(&dated);
+        assert_eq!(
+            world.sharers(ip("192.0.2.1")),
+            [key("web"), key("zoo"), key("db")]
+        );
+    }
+
+    #[test]
+    fn a_service_of_a_foreign_class_is_let_go_of() {
+        let mut world = world();
+        let mut foreign = service("web", &["192.0.2.1"]);
+        foreign.class = Some("example.com/lb".to_owned());
+        assert_eq!(world.apply_service(&foreign), keys(&["db", "web"]));
+        assert!(world.service(&key("web")).is_none());
+    }
+
+    #[test]
+    fn a_status_entry_without_address_is_skipped_and_a_wrong_one_remembered() {
+        let mut wrong = service("web", &["192.0.2.1", "::ffff:192.0.2.1", "300.1.1.1"]);
+        wrong.ingress.push(ironlb_model::Ingress {
+            ip: String::new(),
+            hostname: "example.com".to_owned(),
+        });
+        let record = Record::new(&wrong);
+        assert_eq!(record.ips, [ip("192.0.2.1")]);
+        assert_eq!(record.invalid_ip.as_deref(), Some("300.1.1.1"));
+    }
+}
