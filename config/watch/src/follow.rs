@@ -264,7 +264,7 @@ where
     }
 
     async fn open(
-        &self,
+        &mut self,
         initial: bool,
         version: &str,
     ) -> Result<impl Events<K> + use<K, M, F>, Interruption> {

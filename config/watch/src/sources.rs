@@ -38,7 +38,6 @@ pub enum Update {
 }
 
 /// Watches under way. They end when this is dropped.
-#[derive(Debug)]
 pub struct Sources {
     client: Client,
     metrics: Metrics,
