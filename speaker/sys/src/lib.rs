@@ -1,3 +1,4 @@
 //! The only unsafe code: packet sockets, filters, netlink, network namespaces.
 
 pub mod namespace;
+pub mod netfilter;
