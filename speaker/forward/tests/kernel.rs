@@ -2,6 +2,8 @@
 //!
 //! Needs root and nft: skipped, saying so, unless `IRONLB_LAB` is set.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
 use std::io::Write;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
