@@ -1,0 +1,337 @@
+//! What becomes of one Service.
+
+use std::net::IpAddr;
+
+use ironlb_model::{EventKind, Family, Name, Service};
+
+use crate::alloc::{Allocation, Allocator, Request};
+use crate::refusal::{Families, List, Refusal};
+use crate::terms::{Terms, asked_pool, published_addresses, status_addresses};
+use crate::waiting::Class;
+
+/// What is to be done about a Service.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    pub(crate) wanted: Wanted,
+    /// Why it has no address, or not the one that it asks for.
+    pub(crate) refusal: Option<Refusal>,
+    /// Whether a change of the configuration may give it more than it has.
+    pub(crate) unsatisfied: bool,
+    /// What it waits for, when another Service may end the refusal, or give it the second address that it prefers.
+    pub(crate) waits: Option<Class>,
+    pub(crate) notices: Vec<Notice>,
+}
+
+/// What a Service's status is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Not ours to say.
+    Leave,
+    /// Exactly this, empty included, and this pool in the annotation.
+    Status(Vec<IpAddr>, Option<Name>),
+}
+
+/// An Event in the making.
+#[derive(Clone, Debug)]
+pub(crate) struct Notice {
+    pub(crate) kind: EventKind,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+impl Notice {
+    fn normal(reason: &'static str, message: String) -> Self {
+        let kind = EventKind::Normal;
+        Self {
+            kind,
+            reason,
+            message,
+        }
+    }
+
+    fn warning(reason: &'static str, message: String) -> Self {
+        let kind = EventKind::Warning;
+        Self {
+            kind,
+            reason,
+            message,
+        }
+    }
+}
+
+impl Decision {
+    fn new(wanted: Wanted) -> Self {
+        Self {
+            wanted,
+            refusal: None,
+            unsatisfied: false,
+            waits: None,
+            notices: Vec::new(),
+        }
+    }
+
+    fn refused(refusal: Refusal, waits: Option<Class>, mut notices: Vec<Notice>) -> Self {
+        notices.push(match &refusal {
+            Refusal::NotDualStack(_) => Notice::warning(
+                "not enough clusterips",
+                format!("no address was assigned: {refusal}"),
+            ),
+            _ => Notice::warning(
+                "AllocationFailed",
+                format!("no address was assigned: {refusal}"),
+            ),
+        });
+        Self {
+            wanted: Wanted::Status(Vec::new(), None),
+            refusal: Some(refusal),
+            unsatisfied: true,
+            waits,
+            notices,
+        }
+    }
+}
+
+/// Lets a Service keep what it has where it may, and gives it nothing. For many Services at once this comes first, for
+/// all of them, so that no new address is chosen that one of them has.
+pub(crate) fn adopt(allocator: &mut Allocator, service: &Service, class: Option<&str>) {
+    if !service.is_ours(class) || allocator.has_no_pools() {
+        allocator.release(&service.key);
+        return;
+    }
+    match Terms::of(service) {
+        Err(_) => {
+            allocator.release(&service.key);
+        }
+        Ok(terms) => keep_current(allocator, service, &terms, &mut Vec::new()),
+    }
+}
+
+/// Decides about a Service, and does it in the allocator.
+pub(crate) fn decide(
+    allocator: &mut Allocator,
+    service: &Service,
+    class: Option<&str>,
+) -> Decision {
+    if !service.is_ours(class) {
+        return let_go(allocator, service, class);
+    }
+    let terms = if allocator.has_no_pools() {
+        Err(Refusal::NoPools)
+    } else {
+        Terms::of(service)
+    };
+    let terms = match terms {
+        Ok(terms) => terms,
+        Err(refusal) => {
+            allocator.release(&service.key);
+            return Decision::refused(refusal, None, Vec::new());
+        }
+    };
+    let mut notices = Vec::new();
+    keep_current(allocator, service, &terms, &mut notices);
+    match (&terms.addresses, allocator.get(&service.key).is_some()) {
+        (Err(refusal), true) => keep_old(allocator, service, refusal, notices),
+        (Err(refusal), false) => Decision::refused(refusal.clone(), None, notices),
+        (Ok(asked), true) => complete(allocator, service, &terms, asked, notices),
+        (Ok(asked), false) => obtain(allocator, &terms.request(service, asked), notices),
+    }
+}
+
+/// A Service of another type or class. One that was ours, and is of no other class now, is tidied up.
+fn let_go(allocator: &mut Allocator, service: &Service, class: Option<&str>) -> Decision {
+    allocator.release(&service.key);
+    let was_ours = service.allocated_from.is_some() && service.class.as_deref() == class;
+    Decision::new(if was_ours {
+        Wanted::Status(Vec::new(), None)
+    } else {
+        Wanted::Leave
+    })
+}
+
+/// Keeps the addresses that a Service has, or lets go of them: by what we gave it, and for one that we do not know
+/// yet, by its status.
+fn keep_current(
+    allocator: &mut Allocator,
+    service: &Service,
+    terms: &Terms,
+    notices: &mut Vec<Notice>,
+) {
+    let held = allocator.get(&service.key);
+    let last_pool: Option<Name> = match held {
+        Some(held) => Some(held.pool().clone()),
+        None => service.allocated_from.as_deref().map(Name::from),
+    };
+    let current = match held {
+        Some(held) => Some(held.addresses().collect()),
+        None => status_addresses(service),
+    };
+    let Some(current) = current else {
+        notices.push(Notice::warning(
+            "nolbIPsIPFamily",
+            "its status has an entry that is not an IP address; it will be replaced".to_owned(),
+        ));
+        return;
+    };
+    if current.is_empty() {
+        return;
+    }
+    let is_asked = match &terms.addresses {
+        Ok(asked) => asked.is_empty() || is_same_set(asked, &current),
+        Err(_) => true,
+    };
+    let pool = current.first().and_then(|ip| allocator.pool_of(*ip));
+    let pool = pool.or(last_pool.as_ref()).map(|pool| &**pool);
+    let is_asked = is_asked && asked_pool(service).is_none_or(|asked| Some(asked) == pool);
+    if !is_asked || !terms.families.accept(&current) {
+        allocator.release(&service.key);
+        return;
+    }
+    let request = terms.request(service, &current);
+    if let Err(refusal) = allocator.keep(&request, &current, last_pool.as_deref()) {
+        allocator.release(&service.key);
+        let message = format!("lost its address {}: {refusal}", List(&current));
+        notices.push(Notice::normal("ClearAssignment", message));
+    }
+}
+
+/// What it asks for makes no sense, so it keeps what it has.
+fn keep_old(
+    allocator: &Allocator,
+    service: &Service,
+    refusal: &Refusal,
+    mut notices: Vec<Notice>,
+) -> Decision {
+    notices.push(Notice::warning(
+        "LoadBalancerFailed",
+        format!("it keeps its address, since what it asks for can not be: {refusal}"),
+    ));
+    Decision {
+        wanted: wanted(allocator.get(&service.key), service, &[]),
+        refusal: Some(refusal.clone()),
+        unsatisfied: true,
+        waits: None,
+        notices,
+    }
+}
+
+/// It has an address. Perhaps it prefers to have two.
+fn complete(
+    allocator: &mut Allocator,
+    service: &Service,
+    terms: &Terms,
+    asked: &[IpAddr],
+    mut notices: Vec<Notice>,
+) -> Decision {
+    let mut waits = None;
+    let lacking = asked
+        .is_empty()
+        .then(|| lacking(allocator, service, terms))
+        .flatten();
+    if let Some((pool, family)) = lacking {
+        let mut request = terms.request(service, &[]);
+        match allocator.extend(&request) {
+            Ok(now) => {
+                let second = now.addresses().find(|ip| Family::of(*ip) == family);
+                let text: Vec<IpAddr> = second.into_iter().collect();
+                let message = format!("assigned the additional address {}", List(&text));
+                notices.push(Notice::normal("IPAllocated", message));
+            }
+            Err(refusal) => {
+                request.families = Families::One(family);
+                request.pool = Some(&pool);
+                waits = Some(Class::of(allocator, &request));
+                let message = format!("no second address for PreferDualStack: {refusal}");
+                notices.push(Notice::normal("AdditionalAssignFailed", message));
+            }
+        }
+    }
+    if allocator.is_outside(&service.key) {
+        notices.push(held_outside(allocator, service));
+    }
+    let held = allocator.get(&service.key);
+    let single = held.is_some_and(|held| held.addresses().count() < 2);
+    Decision {
+        unsatisfied: single
+            && asked.is_empty()
+            && matches!(terms.families, Families::PreferBoth(_)),
+        waits,
+        notices,
+        ..Decision::new(wanted(held, service, asked))
+    }
+}
+
+/// The family that a Service with one address would like to have too, where its pool has it.
+fn lacking(allocator: &Allocator, service: &Service, terms: &Terms) -> Option<(Name, Family)> {
+    let held = allocator.get(&service.key)?;
+    let Families::PreferBoth(_) = terms.families else {
+        return None;
+    };
+    let mut addresses = held.addresses();
+    let missing = Family::of(addresses.next()?).other();
+    let single = addresses.next().is_none() && allocator.pool_has(held.pool(), missing);
+    single.then(|| (held.pool().clone(), missing))
+}
+
+fn held_outside(allocator: &Allocator, service: &Service) -> Notice {
+    let held = allocator.get(&service.key);
+    let pool = held.map_or("", |held| held.pool());
+    Notice::warning(
+        "AddressOutsidePool",
+        format!(
+            "it keeps an address that pool {pool} no longer has (onRemoval: Hold); put the address back, \
+             or set onRemoval: Move to have it replaced"
+        ),
+    )
+}
+
+/// It has no address: find one.
+fn obtain(allocator: &mut Allocator, request: &Request<'_>, mut notices: Vec<Notice>) -> Decision {
+    match allocator.allocate(request) {
+        Err(refusal) => {
+            let waits = refusal.waits().then(|| Class::of(allocator, request));
+            Decision::refused(refusal, waits, notices)
+        }
+        Ok(allocation) => {
+            let addresses = in_order(allocation, request.addresses);
+            let pool = allocation.pool().clone();
+            let message = format!("assigned {} from pool {pool}", List(&addresses));
+            notices.push(Notice::normal("IPAllocated", message));
+            Decision {
+                unsatisfied: matches!(request.families, Families::PreferBoth(_))
+                    && addresses.len() < 2,
+                notices,
+                ..Decision::new(Wanted::Status(addresses, Some(pool)))
+            }
+        }
+    }
+}
+
+/// The status for an allocation. One that says so already, in whatever order, stays: clients of the order of a status
+/// (an election, for one) see no change.
+fn wanted(allocation: Option<&Allocation>, service: &Service, asked: &[IpAddr]) -> Wanted {
+    let Some(allocation) = allocation else {
+        return Wanted::Status(Vec::new(), None);
+    };
+    let now: Vec<IpAddr> = published_addresses(service).collect();
+    let held: Vec<IpAddr> = allocation.addresses().collect();
+    let addresses = if is_same_set(&now, &held) {
+        now
+    } else {
+        in_order(allocation, asked)
+    };
+    Wanted::Status(addresses, Some(allocation.pool().clone()))
+}
+
+/// The addresses as the user wrote them, or IPv4 first.
+fn in_order(allocation: &Allocation, asked: &[IpAddr]) -> Vec<IpAddr> {
+    if asked.is_empty() {
+        allocation.addresses().collect()
+    } else {
+        asked.to_vec()
+    }
+}
+
+fn is_same_set(one: &[IpAddr], other: &[IpAddr]) -> bool {
+    let within = |one: &[IpAddr], other: &[IpAddr]| one.iter().all(|ip| other.contains(ip));
+    one.len() == other.len() && within(one, other) && within(other, one)
+}

@@ -1,0 +1,270 @@
+//! All pools, and the ways to find one: by address, by who may use it, by what it has left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ironlb_model::addr::number;
+use ironlb_model::{Family, Labels, Name, Namespace, Pool, ServiceKey};
+
+use crate::pool::PoolState;
+use crate::refusal::Fence;
+
+/// The pools, indexed.
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    by_name: BTreeMap<Name, PoolState>,
+    spans: BTreeMap<(Family, u128), Span>,
+    /// Open to everybody and to automatic choice, with a free address of the family.
+    open_v4: BTreeSet<Name>,
+    open_v6: BTreeSet<Name>,
+    /// With a `serviceAllocation`, and open to automatic choice: by namespace where it only names some.
+    pinned_by_namespace: BTreeMap<String, BTreeSet<Rank>>,
+    pinned: BTreeSet<Rank>,
+    namespaces: BTreeMap<Name, Labels>,
+}
+
+/// Where a pinned pool comes in the order of choice: by priority, 0 last, then by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    last: bool,
+    priority: u32,
+    pool: Name,
+}
+
+/// A run of addresses that belongs to a pool.
+#[derive(Debug)]
+struct Span {
+    last: u128,
+    entry: u32,
+    pool: Name,
+}
+
+impl Pools {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&PoolState> {
+        self.by_name.get(name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &PoolState)> {
+        self.by_name.iter()
+    }
+
+    /// The pool that has `address`, whether or not it gives it away.
+    pub(crate) fn of_address(&self, address: IpAddr) -> Option<&Name> {
+        self.span(address).map(|span| &span.pool)
+    }
+
+    /// Marks an address as used; one of no pool is nobody's business here.
+    pub(crate) fn take(&mut self, address: IpAddr) {
+        self.change(address, PoolState::take);
+    }
+
+    /// Marks an address as free.
+    pub(crate) fn give_back(&mut self, address: IpAddr) {
+        self.change(address, PoolState::give_back);
+    }
+
+    fn change(&mut self, address: IpAddr, change: fn(&mut PoolState, u32, IpAddr)) {
+        let Some(Span { pool, entry, .. }) = self.span(address) else {
+            return;
+        };
+        let (pool, entry) = (pool.clone(), *entry);
+        if let Some(state) = self.by_name.get_mut(&pool) {
+            let family = Family::of(address);
+            let before = state.has_free(family);
+            change(state, entry, address);
+            if before != state.has_free(family) {
+                self.note_open(&pool);
+            }
+        }
+    }
+
+    fn span(&self, address: IpAddr) -> Option<&Span> {
+        let (family, number) = (Family::of(address), number(address));
+        let (_, span) = self
+            .spans
+            .range((family, 0)..=(family, number))
+            .next_back()?;
+        (number <= span.last).then_some(span)
+    }
+
+    /// Puts a pool in that was not there.
+    pub(crate) fn insert(&mut self, state: PoolState) {
+        let name = state.pool.name.clone();
+        for (entry, range) in (0..).zip(&state.pool.ranges) {
+            let span = Span {
+                last: range.last_number(),
+                entry,
+                pool: name.clone(),
+            };
+            self.spans
+                .insert((range.family(), range.first_number()), span);
+        }
+        for namespace in pinned_to(&state.pool) {
+            let rank = Rank::of(&state.pool);
+            match namespace {
+                Some(namespace) => self
+                    .pinned_by_namespace
+                    .entry(namespace.clone())
+                    .or_default()
+                    .insert(rank),
+                None => self.pinned.insert(rank),
+            };
+        }
+        self.by_name.insert(name.clone(), state);
+        self.note_open(&name);
+    }
+
+    /// Takes a pool out.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Pool> {
+        let state = self.by_name.remove(name)?;
+        for range in &state.pool.ranges {
+            self.spans.remove(&(range.family(), range.first_number()));
+        }
+        let rank = Rank::of(&state.pool);
+        for namespace in pinned_to(&state.pool) {
+            let Some(namespace) = namespace else {
+                self.pinned.remove(&rank);
+                continue;
+            };
+            if let Some(ranks) = self.pinned_by_namespace.get_mut(namespace) {
+                ranks.remove(&rank);
+                if ranks.is_empty() {
+                    self.pinned_by_namespace.remove(namespace);
+                }
+            }
+        }
+        self.open_v4.remove(name);
+        self.open_v6.remove(name);
+        Some(state.pool)
+    }
+
+    fn note_open(&mut self, name: &Name) {
+        let Some(state) = self.by_name.get(name) else {
+            return;
+        };
+        let open = state.pool.auto_assign && state.pool.allocation.is_none();
+        for (family, names) in [
+            (Family::V4, &mut self.open_v4),
+            (Family::V6, &mut self.open_v6),
+        ] {
+            if open && state.has_free(family) {
+                names.insert(name.clone());
+            } else {
+                names.remove(name);
+            }
+        }
+    }
+
+    /// The pools for everybody that have a free address of every one of `families`, in order of name.
+    pub(crate) fn open<'a>(
+        &'a self,
+        families: &'a [Family],
+    ) -> impl Iterator<Item = &'a Name> + use<'a> {
+        let of = |family| match family {
+            Family::V4 => &self.open_v4,
+            Family::V6 => &self.open_v6,
+        };
+        let first = families.first().map(|family| of(*family));
+        let rest = move |name: &&Name| families.iter().skip(1).all(|f| of(*f).contains(*name));
+        first.into_iter().flatten().filter(rest)
+    }
+
+    /// The pools meant for this Service that automatic choice may use, best first.
+    pub(crate) fn pinned(&self, service: &ServiceKey, labels: &Labels) -> Vec<Name> {
+        let named = self.pinned_by_namespace.get(&*service.namespace);
+        let mut ranks: Vec<&Rank> = self
+            .pinned
+            .iter()
+            .chain(named.into_iter().flatten())
+            .collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        let admits = |rank: &&&Rank| {
+            let state = self.by_name.get(&rank.pool);
+            state.is_some_and(|state| self.admits(&state.pool, service, labels).is_ok())
+        };
+        ranks
+            .iter()
+            .filter(admits)
+            .map(|rank| rank.pool.clone())
+            .collect()
+    }
+
+    /// Whether the pool's `serviceAllocation` lets a Service in. A selector that matches no namespace lets none in.
+    pub(crate) fn admits(
+        &self,
+        pool: &Pool,
+        service: &ServiceKey,
+        labels: &Labels,
+    ) -> Result<(), Fence> {
+        let Some(allocation) = &pool.allocation else {
+            return Ok(());
+        };
+        let selected = || {
+            let labels = self.namespaces.get(&service.namespace)?;
+            let mut selectors = allocation.namespace_selectors.iter();
+            selectors.find(|selector| selector.matches(labels))
+        };
+        if allocation.restricts_namespaces()
+            && !allocation.namespaces.contains(&*service.namespace)
+            && selected().is_none()
+        {
+            return Err(Fence::Namespace);
+        }
+        let selectors = &allocation.service_selectors;
+        if selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels)) {
+            Ok(())
+        } else {
+            Err(Fence::Labels)
+        }
+    }
+
+    /// Whether any pool chooses namespaces by their labels.
+    pub(crate) fn select_namespaces(&self) -> bool {
+        let selects = |state: &PoolState| {
+            let allocation = state.pool.allocation.as_ref();
+            allocation.is_some_and(|allocation| !allocation.namespace_selectors.is_empty())
+        };
+        self.by_name.values().any(selects)
+    }
+
+    /// Takes a namespace's labels in; `true` when they are new.
+    pub(crate) fn apply_namespace(&mut self, namespace: Namespace) -> bool {
+        let before = self
+            .namespaces
+            .insert(namespace.name.clone(), namespace.labels);
+        before.as_ref() != self.namespaces.get(&namespace.name)
+    }
+
+    /// Forgets a namespace; `true` when it was known.
+    pub(crate) fn delete_namespace(&mut self, name: &str) -> bool {
+        self.namespaces.remove(name).is_some()
+    }
+}
+
+impl Rank {
+    fn of(pool: &Pool) -> Self {
+        let priority = pool.allocation.as_ref().map_or(0, |a| a.priority);
+        Self {
+            last: priority == 0,
+            priority,
+            pool: pool.name.clone(),
+        }
+    }
+}
+
+/// Under which namespaces to index a pinned pool; `None` for all, when only looking at the Service can tell.
+fn pinned_to(pool: &Pool) -> Vec<Option<&String>> {
+    let Some(allocation) = pool.allocation.as_ref().filter(|_| pool.auto_assign) else {
+        return Vec::new();
+    };
+    if allocation.namespaces.is_empty() || !allocation.namespace_selectors.is_empty() {
+        vec![None]
+    } else {
+        allocation.namespaces.iter().map(Some).collect()
+    }
+}

@@ -1,0 +1,5 @@
+//! What the controller does, seen from the API. One file per behaviour.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod assignment;
+mod cluster;
