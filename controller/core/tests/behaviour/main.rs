@@ -3,3 +3,7 @@
 
 mod assignment;
 mod cluster;
+mod families;
+mod reconfiguration;
+mod sharing;
+mod writing;

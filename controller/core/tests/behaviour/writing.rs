@@ -1,0 +1,229 @@
+//! Status writes: one at a time, on the newest version, and no address in two statuses.
+
+use std::time::Duration;
+
+use ironlb_controller_core::{Input, WriteOutcome};
+use ironlb_model::{Ingress, Service};
+
+use crate::cluster::{Cluster, key, pool, service};
+
+fn written(name: &str, outcome: WriteOutcome) -> Input {
+    Input::Written {
+        service: key(name),
+        outcome,
+    }
+}
+
+fn asking(name: &str, ip: &str) -> Service {
+    Service {
+        requested_ips: Some(ip.to_owned()),
+        ..service(name)
+    }
+}
+
+/// Changes the spec in the API and tells the controller; what it wants to write is left undone.
+fn tell(cluster: &mut Cluster, service: Service) {
+    let service = cluster.api.apply(service);
+    cluster.give(Input::ServiceApplied(Box::new(service)));
+}
+
+#[test]
+fn an_address_that_moves_away_is_given_on_only_when_the_status_says_so() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    cluster.apply(service("a"));
+    tell(&mut cluster, asking("a", "192.0.2.5"));
+    let moving = cluster.pending().pop_front().unwrap();
+    cluster.apply(asking("b", "192.0.2.1"));
+    assert_eq!(
+        cluster.why("b"),
+        "192.0.2.1 is still in the status of default/a"
+    );
+    let (outcome, _) = cluster.api.write(&moving);
+    cluster.give(written("a", outcome));
+    cluster.settle();
+    assert_eq!(cluster.status("b"), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_conflict_waits_for_the_newer_object() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    tell(&mut cluster, service("a"));
+    assert_eq!(cluster.pending().len(), 1);
+    let newer = cluster.api.apply(service("a"));
+    cluster.give(written("a", WriteOutcome::Conflict));
+    assert!(cluster.pending().is_empty());
+    cluster.give(Input::ServiceApplied(Box::new(newer.clone())));
+    let writes = cluster.pending();
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].resource_version, newer.resource_version);
+}
+
+#[test]
+fn a_conflict_that_was_none_is_tried_again_in_the_end() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    tell(&mut cluster, service("a"));
+    cluster.pending();
+    cluster.give(written("a", WriteOutcome::Conflict));
+    cluster.now = cluster.controller.deadline().unwrap();
+    cluster.give(Input::Tick);
+    assert_eq!(cluster.pending().len(), 1);
+    assert_eq!(cluster.controller.deadline(), None);
+}
+
+#[test]
+fn failures_are_repeated_ever_more_slowly() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    tell(&mut cluster, service("a"));
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        assert_eq!(cluster.pending().len(), 1);
+        cluster.give(written("a", WriteOutcome::Failed));
+        assert!(cluster.pending().is_empty());
+        let deadline = cluster.controller.deadline().unwrap();
+        waits.push(deadline.since(cluster.now));
+        cluster.controller.handle(deadline, Input::Tick);
+        cluster.now = deadline;
+    }
+    assert_eq!(waits[0], Duration::from_millis(250));
+    assert_eq!(waits[1], Duration::from_millis(500));
+    assert_eq!(waits[11], Duration::from_secs(60));
+}
+
+#[test]
+fn an_early_tick_does_nothing() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    tell(&mut cluster, service("a"));
+    cluster.pending();
+    cluster.give(written("a", WriteOutcome::Failed));
+    cluster.give(Input::Tick);
+    assert!(cluster.pending().is_empty());
+    assert!(cluster.controller.deadline().is_some());
+}
+
+#[test]
+fn an_object_older_than_our_write_is_not_believed() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    tell(&mut cluster, service("a"));
+    let stale = cluster.api.services[&key("a")].clone();
+    cluster.settle();
+    cluster.writes.clear();
+    cluster.give(Input::ServiceApplied(Box::new(stale)));
+    cluster.settle();
+    assert!(cluster.writes.is_empty());
+}
+
+#[test]
+fn a_status_that_somebody_else_changes_is_put_right() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    cluster.apply(service("a"));
+    let mut edited = cluster.api.services[&key("a")].clone();
+    edited.ingress = vec![Ingress {
+        ip: "192.0.2.8".to_owned(),
+        ..Ingress::default()
+    }];
+    let edited = cluster.api.store(edited);
+    cluster.give(Input::ServiceApplied(Box::new(edited)));
+    cluster.settle();
+    assert_eq!(cluster.status("a"), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_write_to_a_deleted_service_does_not_count_for_its_successor() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    tell(&mut cluster, service("a"));
+    assert_eq!(cluster.pending().len(), 1);
+    cluster.api.services.remove(&key("a"));
+    let successor = Service {
+        uid: "second".into(),
+        ..service("a")
+    };
+    let successor = cluster.api.apply(successor);
+    cluster.give(Input::ServiceApplied(Box::new(successor.clone())));
+    assert!(
+        cluster.pending().is_empty(),
+        "the first write is still under way"
+    );
+    cluster.give(written("a", WriteOutcome::Conflict));
+    let writes = cluster.pending();
+    assert_eq!(writes[0].resource_version, successor.resource_version);
+}
+
+#[test]
+fn two_services_with_one_address_are_put_right_for_the_one_we_gave_it() {
+    let with = |name: &str, pool: Option<&str>, created| Service {
+        ingress: vec![Ingress {
+            ip: "192.0.2.1".to_owned(),
+            ..Ingress::default()
+        }],
+        allocated_from: pool.map(str::to_owned),
+        created: Some(created),
+        ..service(name)
+    };
+    let services = [
+        with("a", None, 1),
+        with("b", Some("first"), 3),
+        with("c", Some("first"), 2),
+    ];
+    let mut cluster = Cluster::with_services(&[pool("first", &["192.0.2.1-192.0.2.9"])], &services);
+    assert_eq!(cluster.status("c"), ["192.0.2.1"]);
+    assert_eq!(cluster.status("a"), ["192.0.2.2"]);
+    assert_eq!(cluster.status("b"), ["192.0.2.3"]);
+    assert_eq!(
+        cluster.reasons(),
+        [
+            "ClearAssignment",
+            "IPAllocated",
+            "ClearAssignment",
+            "IPAllocated"
+        ]
+    );
+}
+
+#[test]
+fn an_address_in_two_statuses_is_free_only_when_both_let_go() {
+    let with = |name: &str, created| Service {
+        ingress: vec![Ingress {
+            ip: "192.0.2.1".to_owned(),
+            ..Ingress::default()
+        }],
+        created: Some(created),
+        ..service(name)
+    };
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    for service in [with("a", 1), with("b", 2)] {
+        let service = cluster.api.store(service);
+        cluster.give(Input::ServiceApplied(Box::new(service)));
+    }
+    let writes = cluster.pending();
+    cluster.api.services.remove(&key("a"));
+    cluster.give(Input::ServiceDeleted(key("a")));
+    cluster.apply(asking("c", "192.0.2.1"));
+    assert!(
+        cluster
+            .why("c")
+            .contains("still in the status of default/b")
+    );
+    for write in writes {
+        let (outcome, _) = cluster.api.write(&write);
+        cluster.give(Input::Written {
+            service: write.service,
+            outcome,
+        });
+    }
+    cluster.settle();
+    assert_eq!(cluster.status("c"), ["192.0.2.1"]);
+}
+
+#[test]
+fn files_without_versions_are_written_again_without_waiting() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    cluster.give(Input::ServiceApplied(Box::new(service("a"))));
+    assert_eq!(cluster.pending().len(), 1);
+    cluster.give(Input::ServiceApplied(Box::new(asking("a", "192.0.2.7"))));
+    assert!(cluster.pending().is_empty());
+    cluster.give(written("a", WriteOutcome::Done));
+    let writes = cluster.pending();
+    assert_eq!(writes[0].ips, crate::cluster::ips(&["192.0.2.7"]));
+    cluster.give(written("a", WriteOutcome::Done));
+    assert!(cluster.pending().is_empty());
+}
