@@ -1,4 +1,50 @@
 //! What the operator wrote, made into what ironlb means: parse, validate, report.
+//!
+//! Three sources, one model: the legacy ConfigMap, the custom resources of group `metallb.io`, and files with
+//! either. Text becomes a tree with places ([`read`]), API objects come typed ([`crd`]); both are [`Objects`], and
+//! [`lower`] makes the model's `Config` of them, collecting every error with its source, line, column, object and
+//! field. It never panics and never stops at the first error.
+//!
+//! It does not open files or talk to Kubernetes (the commands and `ironlb-watch` do), and it decides nothing about
+//! Services. Start with [`lower`] and, for text, with [`read`].
 #![forbid(unsafe_code)]
 
+pub mod crd;
 pub mod kinds;
+pub mod report;
+
+mod configmap;
+mod decode;
+mod error;
+mod lower;
+mod objects;
+mod path;
+mod place;
+mod source;
+mod suggest;
+mod text;
+mod tree;
+
+pub use error::Error;
+pub use lower::{Lowered, lower};
+pub use objects::{LegacyConfigMap, Object, ObjectKind, ObjectRef, Objects};
+pub use source::{Manifests, Source, read};
+
+use ironlb_model::Config;
+
+/// Everything that is wrong with `sources`, in order of source and place.
+pub fn validate(sources: &[Source]) -> Vec<Error> {
+    let Manifests {
+        objects,
+        mut errors,
+        ..
+    } = read(sources);
+    errors.extend(lower(&objects, &Config::default()).errors);
+    let order = |error: &Error| {
+        sources
+            .iter()
+            .position(|source| source.name == error.source)
+    };
+    errors.sort_by_cached_key(|error| (order(error), error.clone()));
+    errors
+}

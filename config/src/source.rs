@@ -1,0 +1,452 @@
+//! Text to objects: documents, lists, and which kind is whose.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ironlb_model as model;
+use serde::Deserialize;
+
+use crate::configmap;
+use crate::decode::{Rules, decode};
+use crate::error::Error;
+use crate::kinds;
+use crate::objects::{Draft, Entry, ObjectKind, ObjectRef, Objects, Spec};
+use crate::path::Step;
+use crate::place::Place;
+use crate::suggest::did_you_mean;
+use crate::text;
+use crate::tree::{Fault, Mark, Node, Shift, Style, Value};
+
+/// A text with manifests, and what to call it in errors: a path, or `-`.
+///
+/// Debug output leaves out the text: it may hold passwords.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What errors call it.
+    pub name: String,
+    /// YAML or JSON, any number of documents.
+    pub text: String,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({}, {} bytes)", self.name, self.text.len())
+    }
+}
+
+/// What was found in sources.
+#[derive(Clone, Debug, Default)]
+pub struct Manifests {
+    /// Services, in the order written.
+    pub services: Vec<model::Service>,
+    /// Namespaces, in the order written.
+    pub namespaces: Vec<model::Namespace>,
+    /// Nodes, in the order written.
+    pub nodes: Vec<model::Node>,
+    /// EndpointSlices, in the order written.
+    pub endpoint_slices: Vec<model::EndpointSlice>,
+    /// Configuration objects. What is wrong with one is said by [`lower`](crate::lower).
+    pub objects: Objects,
+    /// What is wrong outside of configuration objects: text that is no YAML, a Service that is no map, ...
+    pub errors: Vec<Error>,
+}
+
+/// Reads all of `sources`.
+///
+/// A document of a kind that ironlb has nothing to do with is skipped. A ConfigMap named `config` with a key
+/// `config`, and a document that has `address-pools` or `peers` at its top, are in the legacy format.
+pub fn read(sources: &[Source]) -> Manifests {
+    let mut manifests = Manifests::default();
+    for source in sources {
+        let mut reader = Reader {
+            source: source.name.as_str().into(),
+            text: &source.text,
+            manifests: &mut manifests,
+        };
+        for document in text::documents(&source.text) {
+            match document {
+                Ok(document) => reader.document(document.root, document.faults),
+                Err(fault) => {
+                    let place = reader.place("", None);
+                    manifests_broken(reader.manifests, place.fault(fault));
+                }
+            }
+        }
+    }
+    manifests
+}
+
+fn manifests_broken(manifests: &mut Manifests, error: Error) {
+    manifests.errors.push(error);
+    manifests.objects.mark_unreadable();
+}
+
+struct Reader<'a> {
+    source: Arc<str>,
+    text: &'a str,
+    manifests: &'a mut Manifests,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, root: Node, faults: Vec<Fault>) {
+        if root.is_null() {
+            return;
+        }
+        if !matches!(root.value, Value::Mapping(_)) {
+            let message = "a document must be a map with apiVersion and kind".to_owned();
+            self.broken(root.mark, message);
+            return;
+        }
+        let kind = root.text("kind").unwrap_or_default().to_owned();
+        if kind.ends_with("List") && root.get("items").is_some() {
+            self.list(root, faults);
+        } else {
+            self.object(root, faults, &kind);
+        }
+    }
+
+    /// The items are objects of their own; faults follow theirs.
+    fn list(&mut self, root: Node, faults: Vec<Fault>) {
+        let Value::Mapping(entries) = root.value else {
+            return;
+        };
+        let items = entries
+            .into_iter()
+            .find(|(key, _)| key.key() == Some("items"));
+        let Some((_, items)) = items else { return };
+        let mark = items.mark;
+        match items.value {
+            Value::Sequence(items) => {
+                for (index, item) in items.into_iter().enumerate() {
+                    let prefix = format!("items[{index}].");
+                    let own = faults.iter().filter_map(|fault| {
+                        let path = fault.path.strip_prefix(&prefix)?.to_owned();
+                        Some(Fault {
+                            path,
+                            ..fault.clone()
+                        })
+                    });
+                    self.document(item, own.collect());
+                }
+            }
+            Value::Scalar { .. } => {}
+            Value::Mapping(_) => self.broken(mark, "items must be a list".to_owned()),
+        }
+    }
+
+    fn object(&mut self, root: Node, faults: Vec<Fault>, kind: &str) {
+        let version = root.text("apiVersion").unwrap_or_default();
+        let (group, _) = version.split_once('/').unwrap_or(("", version));
+        match (group, kind) {
+            ("metallb.io", _) => self.resource(root, faults, kind),
+            ("", "ConfigMap") => self.config_map(&root, faults),
+            ("", "") if is_legacy(&root) => self.bare_legacy(root, faults),
+            ("", "") => {
+                let message =
+                    "neither apiVersion and kind nor address-pools or peers: not a manifest";
+                self.broken(root.mark, message.to_owned());
+            }
+            ("", "Service") => {
+                let read = self.foreign(&root, faults, kind);
+                let services = read.map(|object: kinds::Service| object.to_model());
+                self.manifests.services.extend(services);
+            }
+            ("", "Node") => {
+                let read = self.foreign(&root, faults, kind);
+                let nodes = read.map(|object: kinds::Node| object.to_model());
+                self.manifests.nodes.extend(nodes);
+            }
+            ("", "Namespace") => {
+                let read = self.foreign(&root, faults, kind);
+                let namespaces = read.map(|object: kinds::Namespace| object.to_model());
+                self.manifests.namespaces.extend(namespaces);
+            }
+            ("discovery.k8s.io", "EndpointSlice") => {
+                let read = self.foreign(&root, faults, kind);
+                let slices = read.map(|object: kinds::EndpointSlice| object.to_model());
+                self.manifests.endpoint_slices.extend(slices);
+            }
+            _ => {}
+        }
+    }
+
+    /// An object of a kind of Kubernetes itself; `None`, and an error, where it cannot be used.
+    fn foreign<'n, T: Deserialize<'n>>(
+        &mut self,
+        root: &'n Node,
+        mut faults: Vec<Fault>,
+        kind: &str,
+    ) -> Option<T> {
+        let name = name_of(root);
+        if name.is_empty() {
+            faults.push(missing_name(root));
+        }
+        let value = decode(root, Rules::FOREIGN, &[], &mut faults);
+        let place = self.place(&format!("{kind}/{name}"), None);
+        let sound = faults.is_empty();
+        let errors = faults.into_iter().map(|fault| place.fault(fault));
+        self.manifests.errors.extend(errors);
+        value.filter(|_| sound)
+    }
+
+    fn resource(&mut self, root: Node, mut faults: Vec<Fault>, word: &str) {
+        if STATUS_KINDS.contains(&word) {
+            return;
+        }
+        let known = ObjectKind::RESOURCES.into_iter();
+        let Some(kind) = known.clone().find(|kind| kind.name() == word) else {
+            let mark = root.locate(&[Step::Key("kind".into())]);
+            self.broken(mark, unknown_kind(word));
+            return;
+        };
+        faults.extend(wrong_version(&root, kind));
+        let name = name_of(&root).to_owned();
+        if name.is_empty() {
+            faults.push(missing_name(&root));
+        }
+        faults.extend(unknown_top(&root));
+        let root = Arc::new(root);
+        let place = self.place(&format!("{word}/{name}"), Some(Arc::clone(&root)));
+        let entry = resource_entry(kind, &root, faults, place);
+        let metadata = root.get("metadata");
+        let namespace = metadata.and_then(|metadata| metadata.text("namespace"));
+        let reference = ObjectRef {
+            kind,
+            namespace: namespace.unwrap_or_default().to_owned(),
+            name,
+        };
+        self.manifests.objects.insert(reference, entry);
+    }
+
+    /// A ConfigMap, if it is one of ours.
+    fn config_map(&mut self, root: &Node, faults: Vec<Fault>) {
+        let Some(text) = root.get("data").and_then(|data| data.get("config")) else {
+            return;
+        };
+        let name = name_of(root);
+        let Value::Scalar { text: value, style } = &text.value else {
+            return;
+        };
+        if name != "config" {
+            return;
+        }
+        let place = self.place(&format!("ConfigMap/{name}"), None);
+        let shift = match style {
+            Style::Literal => self.block(text.mark, value),
+            _ => Shift::To(text.mark),
+        };
+        let mut entry = configmap::from_text(value, shift, &place);
+        entry
+            .errors
+            .extend(faults.into_iter().map(|fault| place.fault(fault)));
+        let metadata = root.get("metadata");
+        let namespace = metadata.and_then(|metadata| metadata.text("namespace"));
+        self.insert_legacy(namespace.unwrap_or_default(), entry);
+    }
+
+    fn bare_legacy(&mut self, root: Node, faults: Vec<Fault>) {
+        let place = self.place("ConfigMap/config", None);
+        let entry = configmap::from_node(Arc::new(root), faults, &place);
+        self.insert_legacy("", entry);
+    }
+
+    fn insert_legacy(&mut self, namespace: &str, entry: Entry) {
+        let reference = ObjectRef {
+            kind: ObjectKind::LegacyConfigMap,
+            namespace: namespace.to_owned(),
+            name: "config".to_owned(),
+        };
+        self.manifests.objects.insert(reference, entry);
+    }
+
+    /// Where the lines of a literal block are in the source: below its header, indented.
+    fn block(&self, header: Mark, value: &str) -> Shift {
+        let content = value.lines().enumerate();
+        let first = content.clone().find(|(_, line)| !line.trim().is_empty());
+        let (skipped, inner) = first.unwrap_or((0, ""));
+        let line = header.line as usize + skipped;
+        let outer = self.text.lines().nth(line).unwrap_or_default();
+        let indent = |line: &str| line.chars().take_while(|c| *c == ' ').count();
+        let columns = indent(outer).saturating_sub(indent(inner));
+        Shift::By {
+            lines: header.line,
+            columns: u32::try_from(columns).unwrap_or(0),
+        }
+    }
+
+    fn place(&self, object: &str, node: Option<Arc<Node>>) -> Place {
+        Place {
+            source: Arc::clone(&self.source),
+            object: object.into(),
+            node,
+            legacy: None,
+            tainted: Vec::new(),
+        }
+    }
+
+    /// Something that may have been configuration cannot be read.
+    fn broken(&mut self, mark: Mark, message: String) {
+        let fault = Fault::new(mark, String::new(), message);
+        let error = self.place("", None).fault(fault);
+        manifests_broken(self.manifests, error);
+    }
+}
+
+fn resource_entry(
+    kind: ObjectKind,
+    root: &Node,
+    mut faults: Vec<Fault>,
+    mut place: Place,
+) -> Entry {
+    let metadata: Metadata = part(root, "metadata", &mut faults).unwrap_or_default();
+    let spec = spec(kind, root, &mut faults);
+    place.tainted = faults.iter().flat_map(tainted).collect();
+    let errors: Vec<_> = faults.into_iter().map(|fault| place.fault(fault)).collect();
+    let draft = spec.map(|spec| Draft {
+        name: metadata.name.unwrap_or_default().into(),
+        labels: metadata.labels.unwrap_or_default(),
+        spec,
+        place: Arc::new(place),
+    });
+    Entry {
+        unreadable: draft.is_none(),
+        drafts: draft.into_iter().collect(),
+        errors,
+    }
+}
+
+/// The part of the metadata that decides; the rest is known, and without effect.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    name: Option<String>,
+    labels: Option<model::Labels>,
+    #[serde(rename = "namespace")]
+    _namespace: Option<String>,
+    #[serde(rename = "annotations")]
+    _annotations: Option<model::Labels>,
+    #[serde(rename = "generateName")]
+    _generate_name: Option<String>,
+    #[serde(rename = "creationTimestamp")]
+    _creation_timestamp: serde::de::IgnoredAny,
+    #[serde(rename = "deletionGracePeriodSeconds")]
+    _deletion_grace_period_seconds: serde::de::IgnoredAny,
+    #[serde(rename = "deletionTimestamp")]
+    _deletion_timestamp: serde::de::IgnoredAny,
+    #[serde(rename = "finalizers")]
+    _finalizers: serde::de::IgnoredAny,
+    #[serde(rename = "generation")]
+    _generation: serde::de::IgnoredAny,
+    #[serde(rename = "managedFields")]
+    _managed_fields: serde::de::IgnoredAny,
+    #[serde(rename = "ownerReferences")]
+    _owner_references: serde::de::IgnoredAny,
+    #[serde(rename = "resourceVersion")]
+    _resource_version: serde::de::IgnoredAny,
+    #[serde(rename = "selfLink")]
+    _self_link: serde::de::IgnoredAny,
+    #[serde(rename = "uid")]
+    _uid: serde::de::IgnoredAny,
+}
+
+fn spec(kind: ObjectKind, root: &Node, faults: &mut Vec<Fault>) -> Option<Spec> {
+    Some(match kind {
+        ObjectKind::IPAddressPool => Spec::Pool(part(root, "spec", faults)?),
+        ObjectKind::L2Advertisement => Spec::L2(part(root, "spec", faults)?),
+        ObjectKind::BGPAdvertisement => Spec::Bgp(part(root, "spec", faults)?),
+        ObjectKind::BGPPeer => Spec::Peer(part(root, "spec", faults)?),
+        ObjectKind::BFDProfile => Spec::Bfd(part(root, "spec", faults)?),
+        ObjectKind::Community => Spec::Community(part(root, "spec", faults)?),
+        ObjectKind::LegacyConfigMap => return None,
+    })
+}
+
+/// The value under `name`; what there is without it when there is none.
+fn part<'n, T: Deserialize<'n> + Default>(
+    root: &'n Node,
+    name: &'static str,
+    faults: &mut Vec<Fault>,
+) -> Option<T> {
+    match root.get(name) {
+        Some(node) if !node.is_null() => {
+            decode(node, Rules::RESOURCE, &[Step::Key(name.into())], faults)
+        }
+        _ => Some(T::default()),
+    }
+}
+
+/// The field of a fault, and for a key that is not known the one that was probably meant: it will seem to be missing.
+fn tainted(fault: &Fault) -> Vec<String> {
+    let mut fields = vec![fault.path.clone()];
+    if let Some((_, meant)) = fault.message.split_once("did you mean \"") {
+        let parent = fault.path.rsplit_once('.').map_or("", |(parent, _)| parent);
+        fields.push(format!("{parent}.{}", meant.trim_end_matches("\"?")));
+    }
+    fields
+}
+
+fn name_of(root: &Node) -> &str {
+    let metadata = root.get("metadata");
+    metadata
+        .and_then(|metadata| metadata.text("name"))
+        .unwrap_or_default()
+}
+
+fn missing_name(root: &Node) -> Fault {
+    let mark = root.locate(&[Step::Key("metadata".into()), Step::Key("name".into())]);
+    Fault::new(mark, "metadata.name".to_owned(), "is missing".to_owned())
+}
+
+fn unknown_kind(word: &str) -> String {
+    let names = ObjectKind::RESOURCES.map(ObjectKind::name);
+    let hint = match did_you_mean(word, names) {
+        _ if word == "AddressPool" => {
+            "; AddressPool was replaced by IPAddressPool with an advertisement".to_owned()
+        }
+        Some(name) => format!("; did you mean \"{name}\"?"),
+        None => format!("; there are {}", names.join(", ")),
+    };
+    format!("\"{word}\" is no kind of metallb.io{hint}")
+}
+
+fn wrong_version(root: &Node, kind: ObjectKind) -> Option<Fault> {
+    let version = root.text("apiVersion").unwrap_or_default();
+    let allowed: &[&str] = match kind {
+        ObjectKind::BGPPeer => &["metallb.io/v1beta1", "metallb.io/v1beta2"],
+        _ => &["metallb.io/v1beta1"],
+    };
+    (!allowed.contains(&version)).then(|| {
+        let message = format!(
+            "\"{version}\" is no version of {}; there is {}",
+            kind.name(),
+            allowed.join(" and ")
+        );
+        let mark = root.locate(&[Step::Key("apiVersion".into())]);
+        Fault::new(mark, "apiVersion".to_owned(), message)
+    })
+}
+
+fn unknown_top(root: &Node) -> Vec<Fault> {
+    let Value::Mapping(entries) = &root.value else {
+        return Vec::new();
+    };
+    let keys = entries.iter().map(|(key, _)| key);
+    let unknown = keys.filter_map(|key| {
+        let name = key.key().filter(|name| !TOP_KEYS.contains(name))?;
+        let hint = match did_you_mean(name, TOP_KEYS) {
+            Some(meant) => format!("; did you mean \"{meant}\"?"),
+            None => format!("; there are {}", TOP_KEYS.join(", ")),
+        };
+        let message = format!("unknown field \"{name}\"{hint}");
+        Some(Fault::new(key.mark, name.to_owned(), message))
+    });
+    unknown.collect()
+}
+
+fn is_legacy(root: &Node) -> bool {
+    LEGACY_KEYS.iter().any(|key| root.get(key).is_some())
+}
+
+const TOP_KEYS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+const LEGACY_KEYS: [&str; 4] = ["address-pools", "peers", "bgp-communities", "bfd-profiles"];
+const STATUS_KINDS: [&str; 3] = ["ServiceL2Status", "ServiceBGPStatus", "ConfigurationState"];
