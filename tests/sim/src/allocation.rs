@@ -1,0 +1,321 @@
+//! What the rules say about addresses, written apart from the allocator: slow, and plain to read.
+//!
+//! Nothing here chooses. It says whether a Service may hold what it holds, whether two may share, and whether a
+//! Service without an address could have one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ironlb_model::config::OnRemoval;
+use ironlb_model::{
+    Config, Family, IpFamilyPolicy, Name, Namespace, Pool, Service, ServiceKey, TrafficPolicy,
+};
+
+use crate::watch::Seen;
+
+/// The rules, as they follow from a configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    config: &'a Config,
+    namespaces: &'a BTreeMap<Name, Namespace>,
+    class: Option<&'a str>,
+}
+
+/// The addresses that a Service asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Any.
+    Any,
+    /// Exactly these.
+    Exactly(BTreeSet<IpAddr>),
+    /// Something that cannot be read: it keeps what it has and gets nothing new.
+    Unreadable,
+}
+
+impl<'a> Rules<'a> {
+    /// The rules of the configuration that was seen; `None` before there was one.
+    pub fn of(seen: &'a Seen, class: Option<&'a str>) -> Option<Self> {
+        Some(Self {
+            config: seen.config.as_deref()?,
+            namespaces: &seen.namespaces,
+            class,
+        })
+    }
+
+    /// Whether a Service may hold exactly `ips`, by itself; whether others hold them is another question.
+    pub fn permit(&self, service: &Service, ips: &[IpAddr]) -> Result<(), String> {
+        self.permit_any(service)?;
+        permit_families(service, ips)?;
+        if let Wish::Exactly(wanted) = wish(service)
+            && wanted != ips.iter().copied().collect()
+        {
+            return Err("it asks for other addresses".to_owned());
+        }
+        match self.pool_of_all(ips) {
+            Some(pool) => self.permit_pool(service, pool, ips),
+            None if self.is_held(service, ips) => Ok(()),
+            None => Err("they are not in one pool".to_owned()),
+        }
+    }
+
+    /// Whether a Service without addresses could have some, while others hold what they hold.
+    pub fn could_have(&self, service: &Service, holders: &Holders<'_>) -> bool {
+        if self.permit_any(service).is_err() {
+            return false;
+        }
+        let free = |ip: &IpAddr| holders.admit(*ip, service);
+        match wish(service) {
+            Wish::Unreadable => false,
+            Wish::Exactly(ips) => {
+                let ips: Vec<_> = ips.into_iter().collect();
+                self.pool_of_all(&ips).is_some()
+                    && self.permit(service, &ips).is_ok()
+                    && ips.iter().all(free)
+            }
+            Wish::Any => self.config.pools.values().any(|pool| {
+                let asked = requested_pool(service);
+                let open = asked.map_or(pool.auto_assign, |asked| *asked == *pool.name);
+                open && self.serves(pool, service) && has_room(pool, service, free)
+            }),
+        }
+    }
+
+    /// Whether a Service that holds one address, and may have two, could get the second from the same pool.
+    pub fn could_have_second(&self, service: &Service, holders: &Holders<'_>) -> bool {
+        let ips = addresses(service);
+        let [ip] = ips.as_slice() else {
+            return false;
+        };
+        let wants_two = families(service).len() == 2
+            && service.ip_family_policy != IpFamilyPolicy::SingleStack
+            && wish(service) == Wish::Any;
+        let Some(pool) = self.pool_of(*ip) else {
+            return false;
+        };
+        let other = Family::of(*ip).other();
+        let free = |ip: &IpAddr| holders.admit(*ip, service);
+        wants_two && usable_addresses(pool).any(|ip| Family::of(ip) == other && free(&ip))
+    }
+
+    /// The pool that has `ip`.
+    pub fn pool_of(&self, ip: IpAddr) -> Option<&'a Pool> {
+        let has = |pool: &&Pool| pool.ranges.iter().any(|range| range.contains(ip));
+        self.config.pools.values().find(has)
+    }
+
+    fn pool_of_all(&self, ips: &[IpAddr]) -> Option<&'a Pool> {
+        let pool = self.pool_of(*ips.first()?)?;
+        let same = |ip: &IpAddr| {
+            self.pool_of(*ip)
+                .is_some_and(|other| other.name == pool.name)
+        };
+        ips.iter().all(same).then_some(pool)
+    }
+
+    /// Whether the Service may hold any address at all.
+    fn permit_any(&self, service: &Service) -> Result<(), String> {
+        if !service.is_ours(self.class) {
+            return Err("it is not ours".to_owned());
+        }
+        if self.config.pools.is_empty() {
+            return Err("there is no pool".to_owned());
+        }
+        if service.cluster_ips.is_empty() {
+            return Err("it has no cluster IP".to_owned());
+        }
+        let require = service.ip_family_policy == IpFamilyPolicy::RequireDualStack;
+        if require && families(service).len() < 2 {
+            return Err("it requires two families and has one".to_owned());
+        }
+        Ok(())
+    }
+
+    fn permit_pool(&self, service: &Service, pool: &Pool, ips: &[IpAddr]) -> Result<(), String> {
+        if requested_pool(service).is_some_and(|asked| *asked != *pool.name) {
+            return Err("it asks for another pool".to_owned());
+        }
+        if !self.serves(pool, service) {
+            return Err("the pool is not for it".to_owned());
+        }
+        match ips.iter().find(|ip| !usable(pool, **ip)) {
+            Some(ip) => Err(format!("{ip} is to be avoided")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a pool may serve a Service at all (`spec.serviceAllocation`).
+    pub fn serves(&self, pool: &Pool, service: &Service) -> bool {
+        let Some(allocation) = &pool.allocation else {
+            return true;
+        };
+        let namespace = &service.key.namespace;
+        let labels = self
+            .namespaces
+            .get(namespace)
+            .map(|namespace| &namespace.labels);
+        let selected = allocation
+            .namespace_selectors
+            .iter()
+            .any(|selector| labels.is_some_and(|labels| selector.matches(labels)));
+        let namespace_fits = !allocation.restricts_namespaces()
+            || allocation.namespaces.contains(&**namespace)
+            || selected;
+        let selectors = &allocation.service_selectors;
+        let service_fits = selectors.is_empty()
+            || selectors
+                .iter()
+                .any(|selector| selector.matches(&service.labels));
+        namespace_fits && service_fits
+    }
+
+    /// Whether addresses outside of their pool stay with the Service, as its pool asks (`onRemoval: Hold`).
+    fn is_held(&self, service: &Service, ips: &[IpAddr]) -> bool {
+        let from = service.allocated_from.as_deref();
+        let pool = from.and_then(|name| self.config.pools.get(name));
+        let outside = ips.iter().any(|ip| self.pool_of(*ip).is_none());
+        outside && pool.is_some_and(|pool| pool.on_removal == OnRemoval::Hold)
+    }
+}
+
+/// Who holds which address, by status.
+#[derive(Debug, Default)]
+pub struct Holders<'a>(BTreeMap<IpAddr, Vec<&'a Service>>);
+
+impl<'a> Holders<'a> {
+    /// The addresses in the status of those of `services` that are ours.
+    pub fn of(services: impl Iterator<Item = &'a Service>, class: Option<&str>) -> Self {
+        let mut holders = Self::default();
+        for service in services.filter(|service| service.is_ours(class)) {
+            for ip in addresses(service) {
+                holders.0.entry(ip).or_default().push(service);
+            }
+        }
+        holders
+    }
+
+    /// Every address with those that hold it.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &[&'a Service])> {
+        self.0
+            .iter()
+            .map(|(ip, services)| (*ip, services.as_slice()))
+    }
+
+    /// Whether `service` may hold `ip` beside all others that do.
+    pub fn admit(&self, ip: IpAddr, service: &Service) -> bool {
+        self.rival(ip, service).is_none()
+    }
+
+    /// Somebody that holds `ip` and does not share it with `service`.
+    pub fn rival(&self, ip: IpAddr, service: &Service) -> Option<&'a ServiceKey> {
+        let others = self.0.get(&ip)?.iter();
+        others
+            .filter(|other| other.key != service.key)
+            .find(|other| !may_share(service, other))
+            .map(|other| &other.key)
+    }
+}
+
+/// Whether two Services may hold one address: the same key, the same way to the endpoints, and no port in common.
+pub fn may_share(one: &Service, other: &Service) -> bool {
+    let key = |service: &Service| service.sharing_key.clone().filter(|key| !key.is_empty());
+    let backends = |service: &Service| match service.traffic_policy {
+        TrafficPolicy::Cluster => None,
+        TrafficPolicy::Local => Some(service.selector.clone()),
+    };
+    let ports = |service: &Service| -> BTreeSet<_> {
+        let number = |port: &ironlb_model::Port| (port.protocol, port.port);
+        service.ports.iter().map(number).collect()
+    };
+    key(one).is_some()
+        && key(one) == key(other)
+        && backends(one) == backends(other)
+        && ports(one).is_disjoint(&ports(other))
+}
+
+/// The addresses in a Service's status, in order.
+pub fn addresses(service: &Service) -> Vec<IpAddr> {
+    let entries = service.ingress.iter();
+    entries.filter_map(|entry| entry.ip.parse().ok()).collect()
+}
+
+/// What a Service asks for by annotation or by `spec.loadBalancerIP`.
+pub fn wish(service: &Service) -> Wish {
+    let annotation = service
+        .requested_ips
+        .as_deref()
+        .filter(|text| !text.is_empty());
+    let text = match (annotation, service.load_balancer_ip.as_deref()) {
+        (Some(_), Some(_)) => return Wish::Unreadable,
+        (Some(text), None) | (None, Some(text)) => text,
+        (None, None) => return Wish::Any,
+    };
+    let mut ips = BTreeSet::new();
+    for part in text.split(',') {
+        match part.trim().parse() {
+            Ok(ip) => ips.insert(ip),
+            Err(_) => return Wish::Unreadable,
+        };
+    }
+    let families: BTreeSet<_> = ips.iter().copied().map(Family::of).collect();
+    if families.len() == ips.len() {
+        Wish::Exactly(ips)
+    } else {
+        Wish::Unreadable
+    }
+}
+
+fn requested_pool(service: &Service) -> Option<&str> {
+    service
+        .requested_pool
+        .as_deref()
+        .filter(|name| !name.is_empty())
+}
+
+fn families(service: &Service) -> BTreeSet<Family> {
+    service
+        .cluster_ips
+        .iter()
+        .copied()
+        .map(Family::of)
+        .collect()
+}
+
+fn permit_families(service: &Service, ips: &[IpAddr]) -> Result<(), String> {
+    let held: BTreeSet<_> = ips.iter().copied().map(Family::of).collect();
+    let wanted = families(service);
+    let one_will_do = service.ip_family_policy == IpFamilyPolicy::PreferDualStack;
+    let right = held == wanted || (one_will_do && held.len() == 1 && held.is_subset(&wanted));
+    if right && held.len() == ips.len() {
+        Ok(())
+    } else {
+        Err("their families are not those of its cluster IPs".to_owned())
+    }
+}
+
+fn has_room(pool: &Pool, service: &Service, free: impl Fn(&IpAddr) -> bool) -> bool {
+    let wanted = families(service);
+    let found: BTreeSet<_> = usable_addresses(pool)
+        .filter(|ip| wanted.contains(&Family::of(*ip)) && free(ip))
+        .map(Family::of)
+        .collect();
+    match service.ip_family_policy {
+        IpFamilyPolicy::PreferDualStack => !found.is_empty(),
+        _ => found == wanted,
+    }
+}
+
+/// Every address that a pool may give out. Pools are small here.
+fn usable_addresses(pool: &Pool) -> impl Iterator<Item = IpAddr> {
+    let all = pool.ranges.iter().flat_map(|range| {
+        let numbers = range.first_number()..=range.last_number();
+        numbers.map(|number| ironlb_model::addr::address(range.family(), number))
+    });
+    all.filter(|ip| usable(pool, *ip))
+}
+
+fn usable(pool: &Pool, ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !(pool.avoid_buggy_ips && matches!(ip.octets(), [.., 0 | 255])),
+        IpAddr::V6(_) => true,
+    }
+}

@@ -1,0 +1,300 @@
+//! The controllers: what they are told, and what is checked of each decision as it is made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ironlb_controller_core::io::{Input, Output, StatusWrite, WriteOutcome};
+use ironlb_controller_core::{Controller, Settings};
+use ironlb_model::{Service, ServiceKey};
+
+use super::{Cluster, Common, Process};
+use crate::allocation::{Rules, addresses, may_share};
+use crate::api::{Key, Kind, Object, ingress};
+use crate::watch::Notice;
+
+/// A process that runs [`Controller`].
+#[derive(Debug)]
+pub struct ControllerHost {
+    /// What all processes have.
+    pub common: Common,
+    machine: Controller,
+    /// Writes that were not answered yet.
+    under_way: BTreeMap<ServiceKey, StatusWrite>,
+}
+
+impl Cluster {
+    /// Adds a controller, not started.
+    pub(super) fn add_controller(&mut self) {
+        self.controllers.push(ControllerHost {
+            common: Common::new(&[Kind::Config, Kind::Namespace, Kind::Service]),
+            machine: new_machine(self.profile.class.clone()),
+            under_way: BTreeMap::new(),
+        });
+    }
+
+    pub(super) fn start_controller(&mut self, index: usize) {
+        let class = self.profile.class.clone();
+        if let Some(host) = self.controllers.get_mut(index) {
+            host.common.begin();
+            host.machine = new_machine(class);
+            host.under_way.clear();
+        }
+    }
+
+    pub(super) fn tell_controller(&mut self, index: usize, notice: Notice) {
+        let input = match notice {
+            Notice::Applied(Object::Config(config)) => Input::Config(config),
+            Notice::Applied(Object::Namespace(namespace)) => Input::NamespaceApplied(namespace),
+            Notice::Applied(Object::Service(service)) => Input::ServiceApplied(service),
+            Notice::Deleted(Key::Namespace(name)) => Input::NamespaceDeleted(name),
+            Notice::Deleted(Key::Service(key)) => Input::ServiceDeleted(key),
+            Notice::Deleted(Key::Config) => Input::Config(Arc::default()),
+            _ => return,
+        };
+        self.drive_controller(index, input);
+    }
+
+    pub(super) fn sync_controller(&mut self, index: usize) {
+        self.drive_controller(index, Input::Synced);
+    }
+
+    pub(super) fn tick_controller(&mut self, index: usize) {
+        self.drive_controller(index, Input::Tick);
+    }
+
+    pub(super) fn written(
+        &mut self,
+        index: usize,
+        life: u64,
+        service: ServiceKey,
+        outcome: WriteOutcome,
+    ) {
+        let Some(host) = self.controllers.get_mut(index) else {
+            return;
+        };
+        if !host.common.alive || host.common.life != life {
+            return;
+        }
+        host.under_way.remove(&service);
+        match outcome {
+            WriteOutcome::Done => {}
+            WriteOutcome::Conflict | WriteOutcome::Gone => self.counts.conflicts += 1,
+            WriteOutcome::Failed => self.counts.failures += 1,
+        }
+        self.note(format_args!(
+            "controller {index} hears {outcome:?} for {service}"
+        ));
+        self.drive_controller(index, Input::Written { service, outcome });
+    }
+
+    fn drive_controller(&mut self, index: usize, input: Input) {
+        let now = self.now;
+        let woken = matches!(input, Input::Tick);
+        let Some(host) = self.controllers.get_mut(index) else {
+            return;
+        };
+        host.machine.handle(now, input);
+        let mut drained = 0;
+        while let Some(output) = self
+            .controllers
+            .get_mut(index)
+            .and_then(|host| host.machine.poll())
+        {
+            match output {
+                Output::Write(write) => self.controller_writes(index, write),
+                Output::Event(event) => {
+                    self.counts.events += 1;
+                    self.note(format_args!(
+                        "controller {index} event {} {}: {}",
+                        event.service, event.reason, event.message
+                    ));
+                }
+            }
+            drained += 1;
+            if drained > MOST_OUTPUTS {
+                self.violated("outputs come to an end", format!("controller {index}"));
+                return;
+            }
+        }
+        let deadline = self
+            .controllers
+            .get(index)
+            .and_then(|host| host.machine.deadline());
+        self.set_wake(Process::Controller(index), deadline, woken);
+    }
+
+    fn controller_writes(&mut self, index: usize, write: StatusWrite) {
+        self.counts.writes += 1;
+        let StatusWrite {
+            service, ips, pool, ..
+        } = &write;
+        self.note(format_args!(
+            "controller {index} writes {service} := {ips:?} of {pool:?}"
+        ));
+        if let Err((invariant, detail)) = self.judge_write(index, &write) {
+            self.violated(
+                invariant,
+                format!("controller {index}, {service} := {ips:?}: {detail}"),
+            );
+        }
+        let Some(host) = self.controllers.get_mut(index) else {
+            return;
+        };
+        let life = host.common.life;
+        host.under_way.insert(service.clone(), write.clone());
+        self.send_write(index, life, write);
+    }
+
+    /// What must be true of a write, given what its controller has been told.
+    fn judge_write(&self, index: usize, write: &StatusWrite) -> Result<(), (&'static str, String)> {
+        let Some(host) = self.controllers.get(index) else {
+            return Ok(());
+        };
+        if !host.common.informer.is_synced() {
+            return Err((
+                "nothing is written before everything was read",
+                String::new(),
+            ));
+        }
+        if host.under_way.contains_key(&write.service) {
+            return Err(("one write at a time for a Service", String::new()));
+        }
+        let seen = &host.common.informer.seen;
+        let Some(service) = seen.services.get(&write.service) else {
+            return Err(("a write is for a Service that is there", String::new()));
+        };
+        if service.is_load_balancer && service.class != self.profile.class {
+            return Err((
+                "Services of another class are left alone",
+                format!("{:?}", service.class),
+            ));
+        }
+        if service.resource_version != write.resource_version {
+            // It was decided on what is gone by now, and will conflict.
+            return Ok(());
+        }
+        if service.ingress == ingress(write)
+            && service.allocated_from.as_deref() == write.pool.as_deref()
+        {
+            return Err(("a write changes something", String::new()));
+        }
+        let Some(rules) = Rules::of(seen, self.profile.class.as_deref()) else {
+            return Ok(());
+        };
+        judge_addresses(&rules, service, write)?;
+        self.judge_removal(index, &rules, service, write)
+    }
+
+    /// An address is taken away only when the Service may not keep it.
+    fn judge_removal(
+        &self,
+        index: usize,
+        rules: &Rules<'_>,
+        service: &Service,
+        write: &StatusWrite,
+    ) -> Result<(), (&'static str, String)> {
+        let held = addresses(service);
+        let removed = held.iter().any(|ip| !write.ips.contains(ip));
+        if !removed || rules.permit(service, &held).is_err() {
+            return Ok(());
+        }
+        let Some(host) = self.controllers.get(index) else {
+            return Ok(());
+        };
+        let rivals = host
+            .common
+            .informer
+            .seen
+            .services
+            .values()
+            .filter(|other| other.key != service.key);
+        let contested = rivals.clone().any(|other| {
+            let others = addresses(other);
+            held.iter().any(|ip| others.contains(ip)) && !may_share(service, other)
+        });
+        let promised = host.under_way.values().any(|other| {
+            other.service != service.key && held.iter().any(|ip| other.ips.contains(ip))
+        });
+        if contested || promised {
+            return Ok(());
+        }
+        Err((
+            "a Service keeps the address that it may keep",
+            format!("it holds {held:?}"),
+        ))
+    }
+
+    /// What must be true once a write is in force: it gave nobody an address that somebody else has.
+    pub(super) fn check_written(
+        &mut self,
+        index: usize,
+        life: u64,
+        before: &Service,
+        write: &StatusWrite,
+    ) {
+        let Some(host) = self.controllers.get(index) else {
+            return;
+        };
+        if !self.profile.fenced || host.common.life != life || !host.common.alive {
+            return;
+        }
+        let seen = &host.common.informer.seen.services;
+        let had = addresses(before);
+        let class = self.profile.class.as_deref();
+        let mut found = Vec::new();
+        for object in self.api.objects() {
+            let Object::Service(other) = object else {
+                continue;
+            };
+            let known = seen.get(&other.key).unwrap_or(other);
+            if other.key == before.key || !other.is_ours(class) || !known.is_ours(class) {
+                continue;
+            }
+            let held = addresses(other);
+            let clash = write
+                .ips
+                .iter()
+                .find(|ip| !had.contains(ip) && held.contains(ip));
+            if let Some(ip) = clash
+                && !may_share(before, known)
+            {
+                found.push(format!(
+                    "{ip} given to {} is held by {}",
+                    before.key, other.key
+                ));
+            }
+        }
+        for detail in found {
+            self.violated("no address is given out twice", detail);
+        }
+    }
+}
+
+/// New addresses are such as the Service may have, and the annotation names their pool.
+fn judge_addresses(
+    rules: &Rules<'_>,
+    service: &Service,
+    write: &StatusWrite,
+) -> Result<(), (&'static str, String)> {
+    let Some(first) = write.ips.first() else {
+        return Ok(());
+    };
+    let new = addresses(service) != write.ips;
+    if new && let Err(reason) = rules.permit(service, &write.ips) {
+        return Err(("an address is one that the Service may have", reason));
+    }
+    match rules.pool_of(*first) {
+        Some(pool) if write.pool.as_ref() != Some(&pool.name) => Err((
+            "the annotation names the pool",
+            format!("{:?} for {}", write.pool, pool.name),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn new_machine(class: Option<String>) -> Controller {
+    Controller::new(Settings { class })
+}
+
+/// More outputs to one input than any input can cause here.
+const MOST_OUTPUTS: u32 = 10_000;

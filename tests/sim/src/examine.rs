@@ -1,0 +1,360 @@
+//! The examination of a cluster at rest: what must be true once nothing has changed for a while.
+//!
+//! Addresses are judged by [`crate::allocation`], announcements by [`crate::announcement`] and by asking for every
+//! address on every segment with real frames.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ironlb_model::config::Election;
+use ironlb_model::{Family, Mac, Name, Service};
+
+use crate::allocation::{self, Holders, addresses};
+use crate::announcement::{self, announcing_links};
+use crate::cluster::{Cluster, Counts, Violation, examiner};
+use crate::draw;
+use crate::lan::machine_of;
+use crate::watch::Seen;
+
+/// Looks at everything.
+pub fn examine(cluster: &mut Cluster) -> Result<(), Violation> {
+    let world = world(cluster);
+    examine_addresses(cluster, &world);
+    let answers = ask_for_everything(cluster)?;
+    examine_answers(cluster, &world, &answers);
+    examine_reports(cluster, &answers);
+    examine_clients(cluster, &answers);
+    cluster.violation().cloned().map_or(Ok(()), Err)
+}
+
+/// Who answered for an address, and where: the machines by segment, with the Ethernet addresses that they gave.
+type Answers = BTreeMap<IpAddr, BTreeMap<usize, Vec<Mac>>>;
+
+/// The API server's store, as one who has seen all of it sees it.
+fn world(cluster: &Cluster) -> Seen {
+    let mut seen = Seen::default();
+    for object in cluster.api.objects() {
+        seen.apply(object);
+    }
+    seen
+}
+
+fn examine_addresses(cluster: &mut Cluster, world: &Seen) {
+    let class = cluster.profile.class.clone();
+    let class = class.as_deref();
+    let Some(rules) = allocation::Rules::of(world, class) else {
+        return;
+    };
+    let holders = Holders::of(world.services.values(), class);
+    for service in world
+        .services
+        .values()
+        .filter(|service| service.is_ours(class))
+    {
+        let held = addresses(service);
+        let found = match held.as_slice() {
+            [] if rules.could_have(service, &holders) => {
+                Some("it could have an address and has none".to_owned())
+            }
+            [] => None,
+            [_] if rules.could_have_second(service, &holders) => {
+                Some("it could have a second address".to_owned())
+            }
+            _ => rules.permit(service, &held).err(),
+        };
+        let rival = held.iter().find_map(|ip| holders.rival(*ip, service));
+        let found = found.or_else(|| rival.map(|rival| format!("{rival} has its address too")));
+        if let Some(reason) = found {
+            let detail = format!("{} holds {held:?}: {reason}; {service:?}", service.key);
+            cluster.violated(
+                "at rest, who can have an address has one, and nobody another's",
+                detail,
+            );
+        }
+        if held.is_empty() && service.allocated_from.is_some() {
+            let detail = format!("{}: {:?}", service.key, service.allocated_from);
+            cluster.violated("without an address there is no pool annotation", detail);
+        }
+    }
+    for service in world
+        .services
+        .values()
+        .filter(|service| !service.is_load_balancer)
+    {
+        if !service.ingress.is_empty() {
+            let detail = format!("{} holds {:?}", service.key, addresses(service));
+            cluster.violated("who is no LoadBalancer has no address", detail);
+        }
+    }
+    cluster.counts.shared += holders
+        .iter()
+        .filter(|(_, services)| services.len() > 1)
+        .count() as u64;
+}
+
+fn ask_for_everything(cluster: &mut Cluster) -> Result<Answers, Violation> {
+    cluster.heard.clear();
+    let ips = draw::universe();
+    cluster.examine(&ips);
+    cluster.run_for(Duration::from_millis(100))?;
+    let own = examiner().mac;
+    let mut answers = Answers::new();
+    for (segment, claim) in std::mem::take(&mut cluster.heard) {
+        if claim.to == own && !claim.gratuitous {
+            answers
+                .entry(claim.ip)
+                .or_default()
+                .entry(segment)
+                .or_default()
+                .push(claim.at);
+        }
+    }
+    Ok(answers)
+}
+
+fn examine_answers(cluster: &mut Cluster, world: &Seen, answers: &Answers) {
+    let class = cluster.profile.class.clone();
+    let rules = announcement::Rules::of(
+        world,
+        class.as_deref(),
+        cluster.profile.ignore_exclude_label,
+    );
+    let mut owners = BTreeMap::new();
+    for ip in draw::universe() {
+        let none = BTreeMap::new();
+        let heard = answers.get(&ip).unwrap_or(&none);
+        match judge_answers(cluster, &rules, ip, heard) {
+            Ok(Some(owner)) => {
+                cluster.counts.answered += 1;
+                owners.insert(ip, owner);
+            }
+            Ok(None) => {}
+            Err(reason) => {
+                let detail = format!("{ip} was answered by {heard:?}: {reason}");
+                cluster.violated(
+                    "at rest, an address is answered by the one node that should",
+                    detail,
+                );
+            }
+        }
+    }
+    for service in world.services.values() {
+        examine_compat(cluster, &rules, service, &owners);
+    }
+}
+
+/// Whether those that answered for an address are those that should. Gives the one that did.
+fn judge_answers(
+    cluster: &Cluster,
+    rules: &announcement::Rules<'_>,
+    ip: IpAddr,
+    heard: &BTreeMap<usize, Vec<Mac>>,
+) -> Result<Option<usize>, String> {
+    let holders: Vec<&Service> = rules.holders(ip).collect();
+    let claims = holders.iter().map(|service| rules.candidates(service, ip));
+    let claims: Vec<BTreeSet<Name>> = claims.filter(|nodes| !nodes.is_empty()).collect();
+    let answering: BTreeSet<usize> = heard
+        .values()
+        .flatten()
+        .copied()
+        .filter_map(machine_of)
+        .collect();
+    let union: BTreeSet<Name> = claims.iter().flatten().cloned().collect();
+    let common = union
+        .iter()
+        .filter(|node| claims.iter().all(|nodes| nodes.contains(*node)));
+    let common: BTreeSet<Name> = common.cloned().collect();
+    let allowed = if common.is_empty() { &union } else { &common };
+    let compat = claims.len() > 1 && holders.iter().any(|service| is_compat(rules, service, ip));
+    let name = |machine: &usize| {
+        cluster
+            .machines
+            .get(*machine)
+            .map(|machine| machine.name.clone())
+    };
+    let names: BTreeSet<Name> = answering.iter().filter_map(name).collect();
+    if names.is_empty() {
+        return match allowed
+            .iter()
+            .find(|node| reach(cluster, rules, &holders, node, ip).is_empty())
+        {
+            None if !allowed.is_empty() => Err(format!("one of {allowed:?} should")),
+            _ => Ok(None),
+        };
+    }
+    // MetalLB's election lets each Service decide for itself, so two that share an address may disagree.
+    if compat {
+        let right = names.is_subset(&union);
+        return if right {
+            Ok(None)
+        } else {
+            Err(format!("only {union:?} may"))
+        };
+    }
+    let (Some(owner), Some(machine), 1) = (names.first(), answering.first(), names.len()) else {
+        return Err(format!("one of {allowed:?} should, and nobody else"));
+    };
+    if !allowed.contains(owner) {
+        return Err(format!("only {allowed:?} may"));
+    }
+    let expected = reach(cluster, rules, &holders, owner, ip);
+    let got: BTreeMap<usize, Vec<Mac>> = heard.clone();
+    if got != expected {
+        return Err(format!("{owner} should have answered as {expected:?}"));
+    }
+    if let [service] = holders.as_slice() {
+        let preference = |node: &Name| rules.preference(node, service, ip);
+        if allowed
+            .iter()
+            .any(|node| preference(node) > preference(owner))
+        {
+            return Err(format!(
+                "{allowed:?} has a node that is preferred to {owner}"
+            ));
+        }
+    }
+    Ok(Some(*machine))
+}
+
+/// Where a node is heard when it answers for an address, and with which Ethernet address.
+fn reach(
+    cluster: &Cluster,
+    rules: &announcement::Rules<'_>,
+    holders: &[&Service],
+    node: &str,
+    ip: IpAddr,
+) -> BTreeMap<usize, Vec<Mac>> {
+    let mut heard: BTreeMap<usize, Vec<Mac>> = BTreeMap::new();
+    let Some(machine) = cluster
+        .machines
+        .iter()
+        .find(|machine| *machine.name == *node)
+    else {
+        return heard;
+    };
+    let serving = holders
+        .iter()
+        .filter(|service| rules.permit(node, service, ip, false).is_ok());
+    let mut links = BTreeMap::new();
+    for service in serving {
+        let names = rules.interfaces(node, service, ip);
+        for link in announcing_links(&machine.links, names.as_ref(), Family::of(ip)) {
+            links.insert(link.index, link.mac);
+        }
+    }
+    for (index, mac) in links {
+        if let (Some(segment), Some(mac)) = (machine.segment(index), mac) {
+            heard.entry(segment).or_default().push(mac);
+        }
+    }
+    heard
+}
+
+fn is_compat(rules: &announcement::Rules<'_>, service: &Service, ip: IpAddr) -> bool {
+    rules.pool_of(ip).is_some_and(|pool| {
+        let mut advertisements = rules.advertisements(pool, service);
+        advertisements.any(|advertisement| advertisement.election == Election::MetallbCompat)
+    })
+}
+
+/// Under MetalLB's election one node has all addresses of a Service.
+fn examine_compat(
+    cluster: &mut Cluster,
+    rules: &announcement::Rules<'_>,
+    service: &Service,
+    owners: &BTreeMap<IpAddr, usize>,
+) {
+    let ips = addresses(service);
+    let compat = ips.iter().all(|ip| is_compat(rules, service, *ip));
+    let owners: BTreeSet<_> = ips.iter().filter_map(|ip| owners.get(ip)).collect();
+    if compat && owners.len() > 1 {
+        let detail = format!("{} has {ips:?} at {owners:?}", service.key);
+        cluster.violated(
+            "MetalLB's election gives all addresses of a Service to one node",
+            detail,
+        );
+    }
+}
+
+/// What a speaker says it announces, it answers for.
+fn examine_reports(cluster: &mut Cluster, answers: &Answers) {
+    let mut found = Vec::new();
+    for (index, host) in cluster.speakers.iter().enumerate() {
+        for service in host.layer2.keys() {
+            let ips = cluster
+                .api
+                .service(service)
+                .map(addresses)
+                .unwrap_or_default();
+            let answered = ips
+                .iter()
+                .filter_map(|ip| answers.get(ip))
+                .flat_map(BTreeMap::values)
+                .flatten();
+            let unplugged = cluster.machines.get(index).is_some_and(|machine| {
+                machine
+                    .links
+                    .keys()
+                    .all(|link| machine.segment(*link).is_none())
+            });
+            if !unplugged && !answered.copied().any(|mac| machine_of(mac) == Some(index)) {
+                found.push(format!(
+                    "speaker {index} says that it announces {service} {ips:?}"
+                ));
+            }
+        }
+    }
+    for detail in found {
+        cluster.violated("what a speaker reports is what it does", detail);
+    }
+}
+
+/// Every client sends where the answers come from.
+fn examine_clients(cluster: &mut Cluster, answers: &Answers) {
+    let mut found = Vec::new();
+    for (number, (segment, client)) in cluster.clients.iter().enumerate() {
+        for ip in client.known() {
+            let heard = answers.get(&ip).and_then(|heard| heard.get(segment));
+            let right = heard.map_or(&[][..], Vec::as_slice);
+            let known = client.neighbour(ip).and_then(|neighbour| neighbour.mac);
+            if known.is_some_and(|mac| !right.contains(&mac)) {
+                found.push(format!(
+                    "client {number} sends for {ip} to {known:?}, and {right:?} answers"
+                ));
+            }
+        }
+    }
+    for detail in found {
+        cluster.violated(
+            "at rest, every client sends where the answers come from",
+            detail,
+        );
+    }
+}
+
+impl Counts {
+    /// Whether nothing was said or written between the two.
+    const fn is_rest(&self, before: &Self) -> bool {
+        self.writes == before.writes && self.events == before.events && self.layer2 == before.layer2
+    }
+}
+
+/// Lets time pass, in which nothing may be written or said any more.
+pub fn rest(cluster: &mut Cluster, time: Duration) -> Result<(), Violation> {
+    let before = cluster.counts;
+    cluster.run_for(time)?;
+    let after = cluster.counts;
+    if !after.is_rest(&before) {
+        let detail = format!("{before:?} became {after:?}");
+        cluster.violated("at rest, nothing is written or said", detail);
+    }
+    if after.wakes - before.wakes > MOST_WAKES {
+        let detail = format!("{} wakes in {time:?}", after.wakes - before.wakes);
+        cluster.violated("at rest, nobody is woken without need", detail);
+    }
+    cluster.violation().cloned().map_or(Ok(()), Err)
+}
+
+/// A periodic refresh of some addresses by every speaker, and then some.
+const MOST_WAKES: u64 = 400;

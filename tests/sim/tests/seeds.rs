@@ -1,0 +1,87 @@
+//! Whole clusters, seed by seed.
+//!
+//! `IRONLB_SIM_SEEDS=500` says how many seeds, `IRONLB_SIM_FIRST=1000` where to begin; `SEED=123` with the test `replay`
+//! shows all that happens in one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use ironlb_sim::run;
+
+#[test]
+fn five_hundred_seeds() {
+    let first = number("IRONLB_SIM_FIRST").unwrap_or(0);
+    let count = number("IRONLB_SIM_SEEDS").unwrap_or(DEFAULT_SEEDS);
+    let next = AtomicU64::new(first);
+    let started = Instant::now();
+    let failed: Vec<String> = thread::scope(|scope| {
+        let worker = || {
+            let mut failed = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= first + count {
+                    return failed;
+                }
+                if let Err(failure) = run(seed, false) {
+                    failed.push((seed, failure.to_string()));
+                }
+            }
+        };
+        let workers: Vec<_> = (0..threads()).map(|_| scope.spawn(worker)).collect();
+        let mut failed: Vec<_> = workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap())
+            .collect();
+        failed.sort();
+        failed.into_iter().map(|(_, text)| text).collect()
+    });
+    println!("{count} seeds from {first} in {:?}", started.elapsed());
+    for text in &failed {
+        let last = text.lines().rev().nth(1).unwrap_or_default();
+        println!("{last}");
+    }
+    if let Some(text) = failed.first() {
+        panic!("{text}\n{} of {count} seeds failed", failed.len());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..5 {
+        let (one, other) = (run(seed, false), run(seed, false));
+        match (one, other) {
+            (Ok(one), Ok(other)) => assert_eq!(one, other),
+            (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
+            _ => panic!("seed {seed} failed once and passed once"),
+        }
+    }
+}
+
+#[test]
+fn replay() {
+    let Some(seed) = number("SEED") else {
+        println!("set SEED to the number of a run");
+        return;
+    };
+    match run(seed, true) {
+        Ok(summary) => println!("{summary:#?}"),
+        Err(failure) => panic!(
+            "{}",
+            failure.to_string().lines().rev().nth(1).unwrap_or_default()
+        ),
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable)
+        .ok()
+        .map(|text| text.parse().unwrap())
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Without optimisation a seed takes ten times as long.
+const DEFAULT_SEEDS: u64 = if cfg!(debug_assertions) { 40 } else { 500 };
