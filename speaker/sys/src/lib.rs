@@ -1,4 +1,13 @@
-//! The only unsafe code: packet sockets, filters, netlink, network namespaces.
+//! What only the operating system can do: packet sockets, interfaces by netlink, nftables by netlink, network namespaces.
+//!
+//! The only crate with `unsafe`, item by item. It decides nothing: frames and netlink messages pass through, what they mean is known
+//! elsewhere. Linux only.
+//!
+//! Start with [`packet`] and [`link`], which the speaker's loop waits on.
 
+mod filter;
+pub mod link;
+mod multicast;
 pub mod namespace;
 pub mod netfilter;
+pub mod packet;

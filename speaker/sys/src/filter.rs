@@ -1,0 +1,262 @@
+//! The classic BPF programs that decide in the kernel which frames a packet socket gets.
+//!
+//! They let through what `ironlb-l2` could act on and nothing else, so that other traffic on the segment costs no wake-up. They
+//! do not know addresses: those change often, and the frames that remain are few.
+
+use socket2::SockFilter;
+
+/// One instruction (bpf(4), linux/filter.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Instruction {
+    code: u16,
+    if_true: u8,
+    if_false: u8,
+    k: u32,
+}
+
+impl From<Instruction> for SockFilter {
+    fn from(from: Instruction) -> Self {
+        Self::new(from.code, from.if_true, from.if_false, from.k)
+    }
+}
+
+/// ARP requests and replies for IPv4 over Ethernet, untagged.
+pub(crate) fn arp() -> Vec<Instruction> {
+    program(&[
+        (Load::Half(12), &[0x0806]),
+        (Load::Half(14), &[1]),
+        (Load::Half(16), &[0x0800]),
+        (Load::Half(18), &[0x0604]),
+        (Load::Half(20), &[1, 2]),
+    ])
+}
+
+/// Neighbour solicitations and advertisements that no router has passed on, untagged, without extension headers.
+pub(crate) fn ndp() -> Vec<Instruction> {
+    program(&[
+        (Load::Half(12), &[0x86dd]),
+        (Load::Byte(20), &[58]),
+        (Load::Byte(21), &[255]),
+        (Load::Byte(54), &[135, 136]),
+    ])
+}
+
+/// Nothing: for the moment between making a socket and giving it its own program.
+pub(crate) fn nothing() -> Vec<Instruction> {
+    vec![give(0)]
+}
+
+/// What an instruction loads into the accumulator.
+#[derive(Clone, Copy)]
+enum Load {
+    /// The byte at this offset of the frame.
+    Byte(u32),
+    /// The two bytes at this offset.
+    Half(u32),
+    /// Metadata that the kernel keeps beside the frame.
+    Ancillary(i32),
+}
+
+impl Load {
+    const fn instruction(self) -> Instruction {
+        let (code, k) = match self {
+            Self::Byte(offset) => (BPF_LD_B_ABS, offset),
+            Self::Half(offset) => (BPF_LD_H_ABS, offset),
+            Self::Ancillary(which) => (
+                BPF_LD_W_ABS,
+                (libc::SKF_AD_OFF.wrapping_add(which)).cast_unsigned(),
+            ),
+        };
+        Instruction {
+            code,
+            if_true: 0,
+            if_false: 0,
+            k,
+        }
+    }
+}
+
+/// A program that accepts a frame when each load gives one of its values; a load outside of the frame rejects it.
+fn program(rules: &[(Load, &[u32])]) -> Vec<Instruction> {
+    let always: [(Load, &[u32]); 2] = [
+        // A tag that hardware took off is not in the frame any more.
+        (Load::Ancillary(libc::SKF_AD_VLAN_TAG_PRESENT), &[0]),
+        // To us, broadcast or multicast: not to another station, and not our own.
+        (Load::Ancillary(libc::SKF_AD_PKTTYPE), &[0, 1, 2]),
+    ];
+    let mut program = Vec::new();
+    for (load, values) in always.iter().chain(rules) {
+        program.push(load.instruction());
+        // One comparison each, and a rejection behind the last; a match jumps over what remains.
+        for (number, value) in values.iter().enumerate() {
+            let remaining = values.len() - number;
+            program.push(Instruction {
+                code: BPF_JEQ_K,
+                if_true: u8::try_from(remaining).unwrap_or(u8::MAX),
+                if_false: 0,
+                k: *value,
+            });
+        }
+        program.push(give(0));
+    }
+    program.push(give(u32::MAX));
+    program
+}
+
+/// Ends the program: the frame is cut to `length` bytes, 0 rejects it.
+const fn give(length: u32) -> Instruction {
+    Instruction {
+        code: BPF_RET_K,
+        if_true: 0,
+        if_false: 0,
+        k: length,
+    }
+}
+
+const BPF_LD_B_ABS: u16 = 0x30;
+const BPF_LD_H_ABS: u16 = 0x28;
+const BPF_LD_W_ABS: u16 = 0x20;
+const BPF_JEQ_K: u16 = 0x15;
+const BPF_RET_K: u16 = 0x06;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel knows of a frame beside its bytes.
+    #[derive(Clone, Copy, Default)]
+    struct Metadata {
+        tagged: bool,
+        packet_type: u32,
+    }
+
+    /// Runs a program as the kernel does.
+    fn accepts(program: &[Instruction], frame: &[u8], metadata: Metadata) -> bool {
+        let mut accumulator = 0;
+        let mut at = 0;
+        loop {
+            let Instruction {
+                code,
+                if_true,
+                if_false,
+                k,
+            } = program[at];
+            at += 1;
+            match code {
+                BPF_RET_K => return k > 0,
+                BPF_JEQ_K if accumulator == k => at += usize::from(if_true),
+                BPF_JEQ_K => at += usize::from(if_false),
+                BPF_LD_W_ABS => {
+                    accumulator = match k.cast_signed() - libc::SKF_AD_OFF {
+                        libc::SKF_AD_VLAN_TAG_PRESENT => u32::from(metadata.tagged),
+                        libc::SKF_AD_PKTTYPE => metadata.packet_type,
+                        other => panic!("unknown metadata {other}"),
+                    }
+                }
+                _ => {
+                    let size = if code == BPF_LD_H_ABS { 2 } else { 1 };
+                    let start = usize::try_from(k).unwrap();
+                    let Some(bytes) = frame.get(start..start + size) else {
+                        return false;
+                    };
+                    accumulator = bytes
+                        .iter()
+                        .fold(0, |value, byte| value << 8 | u32::from(*byte));
+                }
+            }
+        }
+    }
+
+    fn arp_frame() -> Vec<u8> {
+        let mut frame = vec![0xff; 12];
+        frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+        frame.resize(60, 0);
+        frame
+    }
+
+    fn ndp_frame() -> Vec<u8> {
+        let mut frame = vec![0x33; 12];
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 58, 255]);
+        frame.resize(54, 0);
+        frame.extend([135, 0, 0, 0]);
+        frame.resize(86, 0);
+        frame
+    }
+
+    fn altered(mut frame: Vec<u8>, offset: usize, value: u8) -> Vec<u8> {
+        frame[offset] = value;
+        frame
+    }
+
+    #[test]
+    fn each_program_accepts_its_own_messages_and_no_other_s() {
+        let here = Metadata::default();
+        assert!(accepts(&arp(), &arp_frame(), here));
+        assert!(accepts(&arp(), &altered(arp_frame(), 21, 2), here));
+        assert!(!accepts(&arp(), &ndp_frame(), here));
+        assert!(accepts(&ndp(), &ndp_frame(), here));
+        assert!(accepts(&ndp(), &altered(ndp_frame(), 54, 136), here));
+        assert!(!accepts(&ndp(), &arp_frame(), here));
+        assert!(!accepts(&nothing(), &arp_frame(), here));
+    }
+
+    #[test]
+    fn a_wrong_byte_anywhere_in_the_fixed_part_rejects() {
+        for offset in 12..22 {
+            let frame = altered(arp_frame(), offset, 0x77);
+            assert!(!accepts(&arp(), &frame, Metadata::default()), "{offset}");
+        }
+        for offset in [12, 13, 20, 21, 54] {
+            let frame = altered(ndp_frame(), offset, 0x77);
+            assert!(!accepts(&ndp(), &frame, Metadata::default()), "{offset}");
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_short_is_rejected() {
+        for length in 0..22 {
+            assert!(!accepts(
+                &arp(),
+                &arp_frame()[..length],
+                Metadata::default()
+            ));
+        }
+        for length in 0..55 {
+            assert!(!accepts(
+                &ndp(),
+                &ndp_frame()[..length],
+                Metadata::default()
+            ));
+        }
+    }
+
+    #[test]
+    fn a_tag_in_the_metadata_rejects() {
+        let tagged = Metadata {
+            tagged: true,
+            ..Metadata::default()
+        };
+        assert!(!accepts(&arp(), &arp_frame(), tagged));
+        assert!(!accepts(&ndp(), &ndp_frame(), tagged));
+    }
+
+    #[test]
+    fn only_frames_to_this_host_broadcast_and_multicast_pass() {
+        for (packet_type, pass) in [(0, true), (1, true), (2, true), (3, false), (4, false)] {
+            let metadata = Metadata {
+                packet_type,
+                ..Metadata::default()
+            };
+            assert_eq!(
+                accepts(&arp(), &arp_frame(), metadata),
+                pass,
+                "{packet_type}"
+            );
+            assert_eq!(
+                accepts(&ndp(), &ndp_frame(), metadata),
+                pass,
+                "{packet_type}"
+            );
+        }
+    }
+}
