@@ -60,7 +60,7 @@ pub enum Error {
         last: Option<String>,
     },
     /// A process ended that should not have, or ended otherwise than it should.
-    #[error("{process} ended with {status} while {during}; the end of its log:\n{log}")]
+    #[error("{process} ended with {status} before this: {during}; the end of its log:\n{log}")]
     Ended {
         /// Host and name of the process.
         process: String,

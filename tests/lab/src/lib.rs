@@ -43,11 +43,12 @@
 //! killed, and knows nothing of what it is used to test. Interfaces cannot lose or delay packets at random: pull the cable or
 //! pause a process instead.
 //!
-//! Start reading at [`Lab`].
+//! Start reading at [`Lab`]; then [`cluster`].
 
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod cluster;
 mod directory;
 mod error;
 mod host;

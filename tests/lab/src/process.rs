@@ -1,4 +1,5 @@
 use std::{
+    fmt::Display,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -13,11 +14,7 @@ use std::{
 
 use ironlb_sys::namespace::{Signal, die_with_parent, send_signal};
 
-use crate::{
-    Error, Result,
-    error::Doing,
-    wait::{eventually, eventually_ok},
-};
+use crate::{Error, Result, error::Doing, wait::eventually_ok};
 
 /// A process on a host, with everything it prints in one log file.
 ///
@@ -167,41 +164,49 @@ impl Process {
     /// # Errors
     /// [`Error::Ended`] when the process ends without it, [`Error::Timeout`] after `limit`.
     pub fn wait_for_line(&self, text: &str, limit: Duration) -> Result<String> {
-        let mut found = None;
-        let mut ended = None;
-        let done = || {
-            // Status first: a line printed just before the end must not be missed.
-            ended = self.status().ok().flatten();
-            found = self
-                .log()
+        self.wait_until(&format!("{} prints {text:?}", self.name()), limit, || {
+            let log = self.log();
+            let found = log
                 .lines()
                 .find(|line| line.contains(text))
                 .map(str::to_owned);
-            found.is_some() || ended.is_some()
-        };
-        let what = format!("{} prints {text:?}", self.name());
-        eventually(&what, limit, done)?;
-        match (found, ended) {
-            (Some(line), _) => Ok(line),
-            (None, Some(status)) => {
-                Err(self.ended(status, format!("waiting for the line {text:?}")))
+            found.ok_or("it has not yet")
+        })
+    }
+
+    /// Waits until `attempt` succeeds while the process runs, and gives what it gave. `what` names the condition.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when the process ends before, [`Error::Timeout`] after `limit`.
+    pub fn wait_until<T, E: Display>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut attempt: impl FnMut() -> std::result::Result<T, E>,
+    ) -> Result<T> {
+        let mut ended = None;
+        let result = eventually_ok(what, limit, || {
+            // Looked at first: what the process did just before its end still counts.
+            ended = self.status().ok().flatten();
+            match attempt() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) if ended.is_some() => Ok(None),
+                Err(error) => Err(error),
             }
+        })?;
+        match (result, ended) {
+            (None, Some(status)) => Err(Error::Ended {
+                process: self.name().to_owned(),
+                status,
+                during: what.to_owned(),
+                log: self.log_tail(LINES_IN_ERRORS),
+            }),
+            (Some(value), _) => Ok(value),
             (None, None) => Err(Error::Timeout {
-                what,
+                what: what.to_owned(),
                 after: limit,
                 last: None,
             }),
-        }
-    }
-
-    /// The error for a process that ended too early.
-    pub(crate) fn ended(&self, status: ExitStatus, during: String) -> Error {
-        let log = self.log_tail(LINES_IN_ERRORS);
-        Error::Ended {
-            process: self.name().to_owned(),
-            status,
-            during,
-            log,
         }
     }
 
