@@ -52,6 +52,53 @@ impl Uids {
     }
 }
 
+/// What an Event is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    api_version: &'static str,
+    kind: String,
+    namespace: String,
+    name: String,
+    uid: Option<Arc<str>>,
+}
+
+impl Subject {
+    /// A Service, with the uid that it had last.
+    pub fn of_service(service: &ServiceKey, uids: &Uids) -> Self {
+        Self {
+            api_version: "v1",
+            kind: "Service".to_owned(),
+            namespace: service.namespace.to_string(),
+            name: service.name.to_string(),
+            uid: uids.of(service),
+        }
+    }
+
+    /// A configuration object.
+    pub fn of_configuration(kind: &str, namespace: &str, name: &str) -> Self {
+        Self {
+            api_version: match kind {
+                "ConfigMap" => "v1",
+                "BGPPeer" => "metallb.io/v1beta2",
+                _ => "metallb.io/v1beta1",
+            },
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: None,
+        }
+    }
+}
+
+/// What is said about a [`Subject`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Statement {
+    subject: Subject,
+    kind: EventKind,
+    reason: &'static str,
+    message: String,
+}
+
 /// Who says something.
 #[derive(Clone, Debug)]
 pub struct Reporter {
@@ -64,7 +111,8 @@ pub struct Reporter {
 /// Takes Events and sends them in its own time.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    queue: mpsc::Sender<Event>,
+    queue: mpsc::Sender<Statement>,
+    uids: Uids,
     metrics: Metrics,
 }
 
@@ -75,18 +123,39 @@ impl Recorder {
         let sender = Sender {
             client,
             reporter,
-            uids,
             metrics: metrics.clone(),
             series: BTreeMap::new(),
             named: 0,
         };
         tokio::spawn(sender.run(events));
-        Self { queue, metrics }
+        Self {
+            queue,
+            uids,
+            metrics,
+        }
     }
 
     /// Sends an Event soon, or never; does not wait.
     pub fn record(&self, event: Event) {
-        if self.queue.try_send(event).is_err() {
+        let subject = Subject::of_service(&event.service, &self.uids);
+        self.record_about(subject, event.kind, event.reason, event.message);
+    }
+
+    /// The same about anything.
+    pub fn record_about(
+        &self,
+        subject: Subject,
+        kind: EventKind,
+        reason: &'static str,
+        message: String,
+    ) {
+        let statement = Statement {
+            subject,
+            kind,
+            reason,
+            message,
+        };
+        if self.queue.try_send(statement).is_err() {
             self.metrics.events_dropped.inc();
         }
     }
@@ -95,10 +164,9 @@ impl Recorder {
 struct Sender {
     client: Client,
     reporter: Reporter,
-    uids: Uids,
     metrics: Metrics,
     /// Events sent lately, to count repetitions on.
-    series: BTreeMap<Event, Series>,
+    series: BTreeMap<Statement, Series>,
     named: u64,
 }
 
@@ -119,33 +187,33 @@ enum Request {
 }
 
 impl Sender {
-    async fn run(mut self, events: mpsc::Receiver<Event>) {
+    async fn run(mut self, events: mpsc::Receiver<Statement>) {
         let stream = unfold(events, |mut events| async {
-            events.recv().await.map(|event| (event, events))
+            events.recv().await.map(|statement| (statement, events))
         });
         let mut stream = std::pin::pin!(stream.fuse());
         let mut under_way = FuturesUnordered::new();
         loop {
             tokio::select! {
-                Some(event) = stream.next(), if under_way.len() < AT_ONCE => {
-                    let request = self.request(event.clone());
-                    under_way.push(send(self.client.clone(), event, request));
+                Some(statement) = stream.next(), if under_way.len() < AT_ONCE => {
+                    let request = self.request(statement.clone());
+                    under_way.push(send(self.client.clone(), statement, request));
                 }
-                Some((event, result)) = under_way.next() => self.sent(&event, result),
+                Some((statement, result)) = under_way.next() => self.sent(&statement, result),
                 else => return,
             }
         }
     }
 
-    fn sent(&mut self, event: &Event, result: Result<(), kube::Error>) {
+    fn sent(&mut self, statement: &Statement, result: Result<(), kube::Error>) {
         let Err(error) = result else { return };
         // Gone, most likely: the API server forgets Events after an hour. The next one begins anew.
-        self.series.remove(event);
+        self.series.remove(statement);
         self.metrics.events_dropped.inc();
-        tracing::debug!(service = %event.service, reason = event.reason, %error, "Event not sent");
+        tracing::debug!(object = statement.subject.name, reason = statement.reason, %error, "Event not sent");
     }
 
-    fn request(&mut self, event: Event) -> Request {
+    fn request(&mut self, statement: Statement) -> Request {
         let now = Instant::now();
         if self.series.len() >= SERIES {
             self.series
@@ -157,49 +225,49 @@ impl Sender {
         }
         let found = self
             .series
-            .get_mut(&event)
+            .get_mut(&statement)
             .filter(|series| now.duration_since(series.last) < REPEATED_WITHIN);
         if let Some(series) = found {
             series.count = series.count.saturating_add(1);
             series.last = now;
             return Request::Repeat {
-                namespace: event.service.namespace.to_string(),
+                namespace: statement.subject.namespace.clone(),
                 name: series.name.clone(),
                 count: series.count,
             };
         }
-        let created = self.event(&event);
+        let created = self.event(&statement);
         let name = created.metadata.name.clone().unwrap_or_default();
         let series = Series {
             name,
             count: 1,
             last: now,
         };
-        self.series.insert(event, series);
+        self.series.insert(statement, series);
         Request::Create(Box::new(created))
     }
 
-    fn event(&mut self, event: &Event) -> KubeEvent {
+    fn event(&mut self, statement: &Statement) -> KubeEvent {
         let now = Timestamp::now();
         self.named = self.named.wrapping_add(1);
         let unique = now.as_nanosecond().wrapping_add(i128::from(self.named));
         KubeEvent {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{unique:x}", event.service.name)),
-                namespace: Some(event.service.namespace.to_string()),
+                name: Some(format!("{}.{unique:x}", statement.subject.name)),
+                namespace: Some(statement.subject.namespace.clone()),
                 ..ObjectMeta::default()
             },
             involved_object: ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("Service".to_owned()),
-                namespace: Some(event.service.namespace.to_string()),
-                name: Some(event.service.name.to_string()),
-                uid: self.uids.of(&event.service).map(|uid| uid.to_string()),
+                api_version: Some(statement.subject.api_version.to_owned()),
+                kind: Some(statement.subject.kind.clone()),
+                namespace: Some(statement.subject.namespace.clone()),
+                name: Some(statement.subject.name.clone()),
+                uid: statement.subject.uid.as_deref().map(str::to_owned),
                 ..ObjectReference::default()
             },
-            type_: Some(kind(event.kind).to_owned()),
-            reason: Some(event.reason.to_owned()),
-            message: Some(shortened(&event.message)),
+            type_: Some(kind(statement.kind).to_owned()),
+            reason: Some(statement.reason.to_owned()),
+            message: Some(shortened(&statement.message)),
             count: Some(1),
             first_timestamp: Some(Time(now)),
             last_timestamp: Some(Time(now)),
@@ -214,7 +282,11 @@ impl Sender {
     }
 }
 
-async fn send(client: Client, event: Event, request: Request) -> (Event, Result<(), kube::Error>) {
+async fn send(
+    client: Client,
+    statement: Statement,
+    request: Request,
+) -> (Statement, Result<(), kube::Error>) {
     let sent = async {
         match request {
             Request::Create(created) => {
@@ -237,7 +309,7 @@ async fn send(client: Client, event: Event, request: Request) -> (Event, Result<
     };
     let result = timeout(TIMEOUT, sent).await;
     (
-        event,
+        statement,
         result.unwrap_or_else(|late| Err(kube::Error::Service(late.into()))),
     )
 }

@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::configuration;
+use crate::configuration_state::Component;
 use crate::{Change, Metrics, Selection, Uids, follow};
 
 /// Something that a source says.
@@ -131,11 +133,14 @@ impl Sources {
         );
     }
 
-    /// Adds a task that speaks to the listener in a way of its own.
-    pub fn spawn(&mut self, source: impl FnOnce(mpsc::Sender<Update>) -> JoinSet<()>) {
-        let mut tasks = source(self.listener.clone());
-        self.tasks
-            .spawn(async move { while tasks.join_next().await.is_some() {} });
+    /// Watches the configuration in `namespace`, and says in the API whether `component` could use it.
+    pub fn configuration(&mut self, namespace: &str, component: Component) {
+        let listener = self.listener.clone();
+        let mut tasks =
+            configuration::start(&self.client, namespace, component, &self.metrics, listener);
+        self.tasks.spawn(async move {
+            tasks.join_next().await;
+        });
     }
 
     /// Waits until a watch ends, which none does while somebody listens.

@@ -1,0 +1,135 @@
+//! The loop that drives the controller: no decision is made here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ironlb_controller_core::{Controller, Input, Output, Usage};
+use ironlb_model::{Name, Time};
+use ironlb_watch::{Barrier, Recorder, Update};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::write::Writer;
+
+/// The controller with its hands.
+pub(crate) struct Drive {
+    controller: Controller,
+    writer: Writer,
+    recorder: Recorder,
+    barrier: Barrier,
+    usage: watch::Sender<BTreeMap<Name, Usage>>,
+    origin: Instant,
+    counted: Instant,
+    /// Whether something was decided since the pools' usage was last told.
+    uncounted: bool,
+}
+
+impl Drive {
+    pub(crate) fn new(
+        controller: Controller,
+        writer: Writer,
+        recorder: Recorder,
+        barrier: Barrier,
+        usage: watch::Sender<BTreeMap<Name, Usage>>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            controller,
+            writer,
+            recorder,
+            barrier,
+            usage,
+            origin: now,
+            counted: now,
+            uncounted: false,
+        }
+    }
+
+    /// Runs until no source is left.
+    pub(crate) async fn run(mut self, mut updates: mpsc::Receiver<Update>) {
+        loop {
+            let wake = self.wake();
+            let input = tokio::select! {
+                update = updates.recv() => match update {
+                    Some(update) => self.input(update),
+                    None => return,
+                },
+                Some((service, outcome)) = self.writer.next() => Some(Input::Written { service, outcome }),
+                () = tokio::time::sleep_until(wake) => Some(Input::Tick),
+            };
+            if let Some(input) = input {
+                self.uncounted |= !matches!(input, Input::Tick);
+                self.controller.handle(self.now(), input);
+                self.carry_out();
+            }
+            self.count();
+        }
+    }
+
+    /// What the controller is to hear of an update.
+    fn input(&self, update: Update) -> Option<Input> {
+        Some(match update {
+            Update::Config(config) => Input::Config(config),
+            Update::ServiceApplied(service) => Input::ServiceApplied(service),
+            Update::ServiceDeleted(service) => Input::ServiceDeleted(service),
+            Update::NamespaceApplied(namespace) => Input::NamespaceApplied(namespace),
+            Update::NamespaceDeleted(namespace) => Input::NamespaceDeleted(namespace),
+            Update::Read(source) if self.barrier.read(source) => {
+                tracing::info!("everything has been read; allocation begins");
+                Input::Synced
+            }
+            Update::Read(_)
+            | Update::NodeApplied(_)
+            | Update::NodeDeleted(_)
+            | Update::EndpointsApplied(_)
+            | Update::EndpointsDeleted(_) => return None,
+        })
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.controller.poll() {
+            match output {
+                Output::Write(write) => self.writer.write(write),
+                Output::Event(event) => {
+                    tracing::info!(service = %event.service, reason = event.reason, "{}", event.message);
+                    self.recorder.record(event);
+                }
+            }
+        }
+    }
+
+    /// Tells how full the pools are, not more often than [`COUNT_EVERY`].
+    fn count(&mut self) {
+        if self.uncounted && self.counted.elapsed() >= COUNT_EVERY {
+            let usage = self.controller.pool_usage();
+            self.usage.send_if_modified(|told| {
+                let changed = *told != usage;
+                *told = usage;
+                changed
+            });
+            self.counted = Instant::now();
+            self.uncounted = false;
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.origin.elapsed()
+    }
+
+    /// When to wake up without being woken: at the controller's deadline, or to count.
+    fn wake(&self) -> Instant {
+        let deadline = self
+            .controller
+            .deadline()
+            .map(|time| self.origin + time.since(Time::ZERO));
+        let count = self.uncounted.then(|| self.counted + COUNT_EVERY);
+        let never = Instant::now() + Duration::from_secs(3_600);
+        [deadline, count]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(never)
+    }
+}
+
+const COUNT_EVERY: Duration = Duration::from_secs(1);
