@@ -65,18 +65,6 @@ pub fn decide(world: &World, service: &ServiceKey, node: &Name) -> Decision {
     }
 }
 
-/// Whether traffic for `service` would be served if it came to `node`: all that counts for an address in no pool.
-pub(crate) fn could_serve(world: &World, service: &ServiceKey, node: &Name) -> bool {
-    let endpoints = world.endpoints();
-    available(world, node).is_ok()
-        && world
-            .service(service)
-            .is_some_and(|record| match record.local {
-                true => endpoints.any_on(service, node),
-                false => endpoints.any(service),
-            })
-}
-
 /// The Service, when it has addresses that could be announced.
 fn addressed<'w>(world: &'w World, key: &ServiceKey) -> Result<&'w Record, Reason> {
     let record = world.service(key).ok_or(Reason::NotKnown)?;

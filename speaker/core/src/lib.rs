@@ -18,6 +18,7 @@ mod node_set;
 mod pools;
 mod ports;
 mod reports;
+mod retired;
 mod roster;
 mod speaker;
 mod world;

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use ironlb_model::addr::number;
 use ironlb_model::{BgpAdvertisement, Config, Family, L2Advertisement, Name, Pool, Range};
 
+use crate::retired::selects;
+
 /// Addresses to pools, pools to advertisements.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolIndex {
@@ -57,8 +59,8 @@ impl PoolIndex {
 
 impl Advertised {
     fn new(pool: &Pool, config: &Config) -> Self {
-        let layer2 = |advertisement: &&L2Advertisement| advertisement.pools.selects(pool);
-        let bgp = |advertisement: &&BgpAdvertisement| advertisement.pools.selects(pool);
+        let layer2 = |advertisement: &&L2Advertisement| selects(&advertisement.pools, pool);
+        let bgp = |advertisement: &&BgpAdvertisement| selects(&advertisement.pools, pool);
         let l2 = config.l2_advertisements.values().filter(layer2);
         let routed = config.bgp_advertisements.values().filter(bgp);
         Self {
@@ -104,8 +106,8 @@ impl<'a> Facts<'a> {
         let bgp = config.bgp_advertisements.values();
         Some(Self {
             ranges: &pool.ranges,
-            layer2: layer2.filter(|one| one.pools.selects(pool)).collect(),
-            bgp: bgp.filter(|one| one.pools.selects(pool)).collect(),
+            layer2: layer2.filter(|one| selects(&one.pools, pool)).collect(),
+            bgp: bgp.filter(|one| selects(&one.pools, pool)).collect(),
         })
     }
 }

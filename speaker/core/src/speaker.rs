@@ -222,15 +222,6 @@ impl Speaker {
             match owner {
                 Ok(owned) if *owned.node == self.node => offers.push((ip, Offer::from(owned))),
                 Ok(_) => {}
-                // It is the Service's until the controller has moved it: what is served stays so, nothing is begun.
-                Err(reason @ Reason::IpNotAllowed { .. }) => {
-                    let former = self.offers_of(key).iter().find(|(held, _)| *held == ip);
-                    let could = || decide::could_serve(&self.world, key, &self.node);
-                    if let Some(former) = former.filter(|_| could()) {
-                        offers.push(former.clone());
-                        refusal = Some(reason);
-                    }
-                }
                 Err(reason) => refusal = Some(reason),
             }
         }
@@ -270,6 +261,7 @@ impl Speaker {
 
     fn report(&self, key: &ServiceKey, refusal: Option<Reason>) -> Report {
         let mut report = Report::default();
+        let mut on_all = false;
         for (ip, offer) in self.offers_of(key) {
             let names = offer.interfaces.as_ref();
             let mut carrying = self.ports.carrying(*ip, names).peekable();
@@ -277,10 +269,15 @@ impl Speaker {
                 report.trouble = Some(self.no_interface(*ip, names));
                 continue;
             }
+            on_all |= names.is_none();
             let interfaces = report.interfaces.get_or_insert_default();
-            if names.is_some() {
-                interfaces.extend(carrying.map(str::to_owned));
+            interfaces.extend(carrying.map(str::to_owned));
+            if self.world.is_outlived(*ip) {
+                report.trouble = Some(outlived(*ip));
             }
+        }
+        if on_all {
+            report.interfaces = Some(BTreeSet::new());
         }
         report.trouble = report.trouble.or_else(|| self.trouble(refusal?));
         report
@@ -307,15 +304,7 @@ impl Speaker {
 
     /// What a refusal means to the operator, where this node is the one to say it.
     fn trouble(&self, refusal: Reason) -> Option<Trouble> {
-        let node = &self.node;
         match &refusal {
-            Reason::IpNotAllowed { .. } => Some(Trouble {
-                reason: "announceFailed",
-                message: format!(
-                    "{refusal}; node {node:?} still answers for it until the Service has another address, \
-                     but no node takes over"
-                ),
-            }),
             Reason::NoNodeInCommon { ip, .. } if self.held.contains_key(ip) => Some(Trouble {
                 reason: "announceFailed",
                 message: refusal.to_string(),
@@ -393,6 +382,16 @@ impl From<decide::Owned<'_>> for Offer {
             gratuitous: owned.gratuitous,
             refresh: owned.refresh,
         }
+    }
+}
+
+fn outlived(ip: IpAddr) -> Trouble {
+    Trouble {
+        reason: "announceFailed",
+        message: format!(
+            "{ip} is in no address pool any more; it stays announced as it was until the controller gives the \
+             Service another one, but not after a restart of the speaker"
+        ),
     }
 }
 

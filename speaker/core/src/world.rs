@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ironlb_model::addr::address;
+use ironlb_model::config::OnRemoval;
 use ironlb_model::{
     Config, EndpointSlice, Labels, Name, Node, Range, Service, ServiceKey, SliceKey, TrafficPolicy,
 };
@@ -12,6 +13,7 @@ use ironlb_model::{
 use crate::decide::Reason;
 use crate::endpoints::Endpoints;
 use crate::pools::{PoolIndex, changed_ranges};
+use crate::retired::{is_retired, retain};
 use crate::roster::Roster;
 
 /// Configuration, Services, endpoint counts and nodes.
@@ -48,6 +50,8 @@ pub(crate) struct Record {
     pub(crate) local: bool,
     /// Whether it has the annotation that lets it share an address, used or not.
     pub(crate) may_share: bool,
+    /// The pool that the controller took its addresses from.
+    pub(crate) allocated_from: Option<Name>,
 }
 
 impl World {
@@ -67,16 +71,22 @@ impl World {
         }
     }
 
-    /// Takes a configuration in place of the former.
+    /// Takes a configuration in place of the former. An address that a Service holds and that no pool has any more stays
+    /// announced as it was, until the controller has moved it.
     pub fn set_config(&mut self, config: Arc<Config>) -> Affected {
+        let kept_by_pool = |ip: &IpAddr| self.is_kept_by_pool(*ip, &config);
+        let held = self.sharers.keys().filter(|ip| !kept_by_pool(ip)).copied();
+        let config = retain(&self.config, &self.pools, config.clone(), held);
+        let outside = self.outside();
         let changed = changed_ranges(&self.config, &config);
         self.pools = PoolIndex::new(&config);
         self.config = config;
         self.roster = self.call_the_roll();
-        changed
-            .iter()
-            .flat_map(|range| self.holders_in(range))
+        let inside = changed.iter().flat_map(|range| self.holders_in(range));
+        inside
             .cloned()
+            .chain(self.outside())
+            .chain(outside)
             .collect()
     }
 
@@ -199,9 +209,41 @@ impl World {
         self.sharers.get(&ip).map_or(&[], Vec::as_slice)
     }
 
+    /// The pool that an address of `record` is announced for: the one that has it; else the one that it was taken from,
+    /// where that one says `onRemoval: Hold`.
+    pub(crate) fn pool_of(&self, record: &Record, ip: IpAddr) -> Option<&Name> {
+        self.pools.pool_of(ip).or_else(|| {
+            let pool = self.config.pools.get(record.allocated_from.as_ref()?)?;
+            (pool.on_removal == OnRemoval::Hold).then_some(&pool.name)
+        })
+    }
+
+    /// Whether `ip` is announced although the configuration has no pool for it any more.
+    pub(crate) fn is_outlived(&self, ip: IpAddr) -> bool {
+        self.pools.pool_of(ip).is_some_and(|pool| is_retired(pool))
+    }
+
     /// Whether a node is excluded by its label, and that counts.
     pub(crate) fn is_excluded(&self, node: &Node) -> bool {
         node.is_excluded() && !self.ignore_exclude_label
+    }
+
+    /// Whether a pool of `config` says that a Service on `ip` may keep it, wherever the pool's addresses are.
+    fn is_kept_by_pool(&self, ip: IpAddr, config: &Config) -> bool {
+        let records = self
+            .sharers(ip)
+            .iter()
+            .filter_map(|key| self.services.get(key));
+        let mut pools =
+            records.filter_map(|record| config.pools.get(record.allocated_from.as_ref()?));
+        pools.any(|pool| pool.on_removal == OnRemoval::Hold)
+    }
+
+    /// The Services with an address in no pool: any change of the configuration may concern them.
+    fn outside(&self) -> Affected {
+        let outside = |(ip, _): &(&IpAddr, _)| self.pools.pool_of(**ip).is_none();
+        let held = self.sharers.iter().filter(outside);
+        held.flat_map(|(_, holders)| holders).cloned().collect()
     }
 
     fn call_the_roll(&self) -> Roster {
@@ -293,6 +335,7 @@ impl Record {
             invalid_ip: invalid.map(|ingress| ingress.ip.as_str().into()),
             local: service.traffic_policy == TrafficPolicy::Local,
             may_share: service.sharing_key.is_some(),
+            allocated_from: service.allocated_from.as_deref().map(Name::from),
         }
     }
 }

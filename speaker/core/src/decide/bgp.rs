@@ -115,8 +115,7 @@ fn advertisements<'w>(
     node: &Name,
 ) -> Result<Vec<&'w BgpAdvertisement>, Reason> {
     let pool = world
-        .pools()
-        .pool_of(ip)
+        .pool_of(record, ip)
         .ok_or(Reason::IpNotAllowed { ip })?;
     let names = world.pools().advertised(pool).map_or(&[][..], |by| &by.bgp);
     let all = names
@@ -185,9 +184,10 @@ fn reachable_together(
         };
     }
     match common {
-        Some((_, common)) if !common.contains(node) => {
-            Err(Reason::NoLocalEndpoints { node: node.clone() })
-        }
+        Some((_, common)) if !common.contains(node) => Err(Reason::NoLocalEndpointsOfSharer {
+            node: node.clone(),
+            ip,
+        }),
         _ => Ok(()),
     }
 }
@@ -204,3 +204,6 @@ fn aggregate(ip: IpAddr, advertisement: &BgpAdvertisement) -> IpNet {
 }
 
 const KIND: &str = "BGPAdvertisement";
+
+#[cfg(test)]
+mod tests;

@@ -90,8 +90,7 @@ impl<'w> Claim<'w> {
         ip: IpAddr,
     ) -> Result<Self, Reason> {
         let pool = world
-            .pools()
-            .pool_of(ip)
+            .pool_of(record, ip)
             .ok_or(Reason::IpNotAllowed { ip })?;
         let advertisements = advertisements(world, pool, record);
         if advertisements.is_empty() {
@@ -289,7 +288,7 @@ fn ineligible(
     if let Err(reason) = available(world, node) {
         return Some(reason);
     }
-    let pool = world.pools().pool_of(ip)?;
+    let pool = world.pool_of(record, ip)?;
     let labels = &world.node(node)?.labels;
     let node = node.clone();
     if !advertisements(world, pool, record)
@@ -305,3 +304,6 @@ fn ineligible(
 }
 
 const KIND: &str = "L2Advertisement";
+
+#[cfg(test)]
+mod tests;

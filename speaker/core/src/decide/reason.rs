@@ -87,6 +87,17 @@ pub enum Reason {
         /// The node.
         node: Name,
     },
+    /// Traffic to the address on the node would not be served for every Service that shares it.
+    #[error(
+        "not every Service that shares {ip} with it and has externalTrafficPolicy Local has a serving endpoint on \
+         node {node:?}"
+    )]
+    NoLocalEndpointsOfSharer {
+        /// The node.
+        node: Name,
+        /// The address.
+        ip: IpAddr,
+    },
     /// No node at all may announce it.
     #[error("no node may announce {ip}")]
     NoEligibleNode {
@@ -145,7 +156,9 @@ impl Reason {
             Self::NodeUnknown { .. } => "nodeUnknown",
             Self::NodeNetworkUnavailable { .. } => "nodeNetworkUnavailable",
             Self::NodeLabeledExcludeBalancers { .. } => "nodeLabeledExcludeBalancers",
-            Self::NoLocalEndpoints { .. } => "noLocalEndpoints",
+            Self::NoLocalEndpoints { .. } | Self::NoLocalEndpointsOfSharer { .. } => {
+                "noLocalEndpoints"
+            }
             Self::NoEligibleNode { .. } => "noEligibleNode",
             Self::NoNodeInCommon { .. } => "sharedIPWithoutCommonNode",
             Self::NotOwner { .. } => "notOwner",
