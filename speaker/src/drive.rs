@@ -1,0 +1,254 @@
+//! The loop of a speaker: what arrives goes into the [`Speaker`], what comes out is done.
+//!
+//! One thread owns the machine, so no lock is held anywhere; the rest of the process talks to it through [`Client`] and hears of
+//! it by [`Report`]s. There are no decisions in here: those are `ironlb-speaker-core`'s. When the loop ends its sockets are closed,
+//! and from that moment nothing is answered.
+
+use std::future;
+use std::io;
+use std::pin::pin;
+use std::thread;
+
+use ironlb_model::{Event, Time};
+use ironlb_speaker_core::{Input, Layer2Status, Output, Speaker};
+use ironlb_sys::link::{self, LinkEvent};
+use ironlb_sys::packet::Batch;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{self, Instant};
+
+use crate::sockets::{Sockets, Traffic};
+
+/// Tells a running speaker what happened, and asks it what it knows. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inputs: mpsc::Sender<Input>,
+    queries: mpsc::Sender<Query>,
+}
+
+impl Client {
+    /// Something happened. Waits while the speaker is behind.
+    ///
+    /// # Errors
+    /// When the speaker has stopped.
+    pub async fn send(&self, input: Input) -> Result<(), Stopped> {
+        self.inputs.send(input).await.map_err(|_| Stopped)
+    }
+
+    /// Runs `question` on the speaker's thread, between two events; it should not take long.
+    ///
+    /// # Errors
+    /// When the speaker has stopped.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Speaker, &Traffic) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        let query: Query = Box::new(move |speaker, traffic| {
+            // Whoever asked may have lost interest.
+            let _ = answer.send(question(speaker, traffic));
+        });
+        self.queries.send(query).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+}
+
+/// The speaker has stopped, so nothing can be told to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the speaker has stopped")]
+pub struct Stopped;
+
+/// What a speaker has to say to operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// An Event about a Service.
+    Event(Event),
+    /// Where a Service is announced on layer 2 from here.
+    Layer2(Layer2Status),
+}
+
+/// The speaker's ends of its channels.
+pub struct Ends {
+    inputs: mpsc::Receiver<Input>,
+    queries: mpsc::Receiver<Query>,
+    reports: mpsc::UnboundedSender<Report>,
+}
+
+type Query = Box<dyn FnOnce(&Speaker, &Traffic) + Send>;
+
+/// The channels of one speaker.
+///
+/// Reports have no bound, so that nothing outside can hold up the loop: receive them promptly, and keep only the last status of
+/// each Service. Without a receiver they are dropped.
+pub fn channels() -> (Client, mpsc::UnboundedReceiver<Report>, Ends) {
+    let (inputs, inputs_end) = mpsc::channel(INPUTS);
+    let (queries, queries_end) = mpsc::channel(QUERIES);
+    let (reports, reports_end) = mpsc::unbounded_channel();
+    let ends = Ends {
+        inputs: inputs_end,
+        queries: queries_end,
+        reports,
+    };
+    (Client { inputs, queries }, reports_end, ends)
+}
+
+/// A speaker on a thread of its own.
+#[derive(Debug)]
+pub struct Running {
+    /// Stops the loop when dropped.
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<io::Result<()>>,
+}
+
+impl Running {
+    /// Waits until the speaker ends by itself, which it does only when it cannot go on.
+    ///
+    /// # Errors
+    /// Those of [`run`].
+    pub async fn ended(&mut self) -> io::Result<()> {
+        match (&mut self.ended).await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::other("the speaker's thread has panicked")),
+        }
+    }
+
+    /// Stops it. When this returns nothing is answered any more.
+    ///
+    /// # Errors
+    /// Those of [`run`], when it has ended before.
+    pub async fn stop(self) -> io::Result<()> {
+        let Self { stop, mut ended } = self;
+        drop(stop);
+        match (&mut ended).await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::other("the speaker's thread has panicked")),
+        }
+    }
+}
+
+/// Runs `speaker` on a new thread, in the network namespace of the calling one, so that nothing else the process does delays an
+/// answer. It stops when [`Running`] is dropped.
+///
+/// # Errors
+/// When no thread can be had.
+pub fn start(speaker: Speaker, ends: Ends) -> io::Result<Running> {
+    let (stop, stopped) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    thread::Builder::new()
+        .name("speaker".to_owned())
+        .spawn(move || {
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            let result = runtime.block_on(run(speaker, ends, shutdown));
+            // Closes the sockets of tasks too, before anyone is told.
+            drop(runtime);
+            let _ = end.send(result);
+        })?;
+    Ok(Running { stop, ended })
+}
+
+/// Runs `speaker` until `shutdown` is ready. Needs a tokio runtime of one thread that stays in its network namespace.
+///
+/// # Errors
+/// Without the right to open packet sockets (CAP_NET_RAW), or when interfaces cannot be followed.
+pub async fn run(
+    mut speaker: Speaker,
+    mut ends: Ends,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let clock = Clock::start();
+    let mut shutdown = pin!(shutdown);
+    let mut links = link::follow()?;
+    let mut sockets = Sockets::default();
+    let mut batch = Batch::new();
+    loop {
+        while let Some(output) = speaker.poll() {
+            perform(output, &mut sockets, &ends.reports)?;
+        }
+        let deadline = speaker.deadline().map(|deadline| clock.instant(deadline));
+        let retry = sockets.retry_at();
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            interface = sockets.receive(&mut batch) => {
+                let now = clock.now();
+                for frame in batch.frames() {
+                    speaker.handle_frame(now, interface, frame);
+                }
+            }
+            event = links.recv() => {
+                let event = event.ok_or_else(|| io::Error::other("interfaces are not followed any more"))?;
+                speaker.handle(clock.now(), input(event));
+            }
+            Some(input) = ends.inputs.recv() => speaker.handle(clock.now(), input),
+            Some(query) = ends.queries.recv() => query(&speaker, sockets.traffic()),
+            () = sleep_until(deadline) => speaker.handle(clock.now(), Input::Tick),
+            () = sleep_until(retry) => sockets.reopen()?,
+        }
+    }
+}
+
+fn perform(
+    output: Output,
+    sockets: &mut Sockets,
+    reports: &mpsc::UnboundedSender<Report>,
+) -> io::Result<()> {
+    match output {
+        Output::Listen {
+            interface,
+            name,
+            arp,
+            ndp,
+        } => return sockets.listen(interface, name, arp, ndp),
+        Output::Ignore { interface } => sockets.ignore(interface),
+        Output::Join { interface, group } => sockets.join(interface, group),
+        Output::Leave { interface, group } => sockets.leave(interface, group),
+        Output::Send { interface, frame } => sockets.send(interface, &frame),
+        // Whoever does not listen misses it.
+        Output::Event(event) => drop(reports.send(Report::Event(event))),
+        Output::Layer2(status) => drop(reports.send(Report::Layer2(status))),
+    }
+    Ok(())
+}
+
+fn input(event: LinkEvent) -> Input {
+    match event {
+        LinkEvent::Applied(link) => Input::LinkApplied(link),
+        LinkEvent::Deleted(index) => Input::LinkDeleted(index),
+    }
+}
+
+/// Relates the cores' time to the monotonic clock.
+struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            origin: Instant::now(),
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.origin.elapsed()
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.origin + time.since(Time::ZERO)
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => time::sleep_until(instant).await,
+        None => future::pending().await,
+    }
+}
+
+/// Inputs that wait before the sender does.
+const INPUTS: usize = 1024;
+const QUERIES: usize = 16;

@@ -1,0 +1,247 @@
+//! The packet sockets of a speaker: those that its machine wants open, kept open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ironlb_model::Mac;
+use ironlb_sys::packet::{Batch, PacketSocket, Protocol};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+/// The sockets wanted, by interface and protocol.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    wanted: BTreeMap<(u32, Protocol), Wanted>,
+    traffic: Traffic,
+    retry_at: Option<Instant>,
+    /// Which socket was last read, so that all get their turn.
+    last: Option<(u32, Protocol)>,
+}
+
+/// Frames that went through the sockets since the start, of whatever kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Received: they have passed the filter in the kernel.
+    pub received: u64,
+    /// Handed to the kernel.
+    pub sent: u64,
+    /// Not sent, because a queue was full or an interface down.
+    pub unsent: u64,
+    /// Not received, because the socket's queue was full.
+    pub overflows: u64,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    name: String,
+    groups: BTreeSet<Mac>,
+    /// `None` while it cannot be opened.
+    socket: Option<PacketSocket>,
+}
+
+impl Sockets {
+    /// Has exactly these protocols open on `interface`.
+    ///
+    /// # Errors
+    /// When this process may not open packet sockets at all. Other failures are tried again later.
+    pub(crate) fn listen(
+        &mut self,
+        interface: u32,
+        name: String,
+        arp: bool,
+        ndp: bool,
+    ) -> io::Result<()> {
+        for (protocol, want) in [(Protocol::Arp, arp), (Protocol::Ndp, ndp)] {
+            let key = (interface, protocol);
+            match self.wanted.get_mut(&key) {
+                Some(_) if !want => {
+                    self.wanted.remove(&key);
+                }
+                Some(wanted) => wanted.name.clone_from(&name),
+                None if want => {
+                    let wanted = Wanted {
+                        name: name.clone(),
+                        groups: BTreeSet::new(),
+                        socket: None,
+                    };
+                    self.wanted.insert(key, wanted);
+                }
+                None => {}
+            }
+        }
+        info!(interface = name, index = interface, arp, ndp, "listening");
+        self.reopen()
+    }
+
+    /// Closes what is open on `interface`.
+    pub(crate) fn ignore(&mut self, interface: u32) {
+        for protocol in [Protocol::Arp, Protocol::Ndp] {
+            if let Some(wanted) = self.wanted.remove(&(interface, protocol)) {
+                info!(interface = wanted.name, index = interface, %protocol, "no longer listening");
+            }
+        }
+    }
+
+    /// Receives frames to `group` on `interface`, also when the socket has to be opened anew.
+    pub(crate) fn join(&mut self, interface: u32, group: Mac) {
+        let Some(wanted) = self.wanted.get_mut(&(interface, Protocol::Ndp)) else {
+            return;
+        };
+        wanted.groups.insert(group);
+        if let Some(socket) = &mut wanted.socket {
+            join(&wanted.name, socket, group);
+        }
+    }
+
+    /// Undoes [`join`](Self::join).
+    pub(crate) fn leave(&mut self, interface: u32, group: Mac) {
+        let Some(wanted) = self.wanted.get_mut(&(interface, Protocol::Ndp)) else {
+            return;
+        };
+        wanted.groups.remove(&group);
+        if let Some(Err(error)) = wanted.socket.as_mut().map(|socket| socket.leave(group)) {
+            debug!(interface = wanted.name, %group, %error, "group is not left");
+        }
+    }
+
+    /// Sends a frame if it can be sent now.
+    pub(crate) fn send(&mut self, interface: u32, frame: &[u8]) {
+        let result = match self.socket_for(interface, frame) {
+            Some(socket) => socket.send(frame),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        match result {
+            Ok(()) => self.traffic.sent = self.traffic.sent.saturating_add(1),
+            Err(error) => {
+                self.traffic.unsent = self.traffic.unsent.saturating_add(1);
+                debug!(index = interface, %error, "a frame is not sent");
+            }
+        }
+    }
+
+    /// Waits for frames and puts them into `batch`; gives the interface that they came in on. The batch is empty when a socket
+    /// has failed. Safe to drop at any point.
+    pub(crate) async fn receive(&mut self, batch: &mut Batch) -> u32 {
+        let (interface, protocol) = poll_fn(|cx| self.poll_receive(cx, batch)).await;
+        self.last = Some((interface, protocol));
+        let frames = u64::try_from(batch.frames().count()).unwrap_or(0);
+        self.traffic.received = self.traffic.received.saturating_add(frames);
+        interface
+    }
+
+    /// When to [`reopen`](Self::reopen).
+    pub(crate) const fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Opens what is wanted and not open.
+    ///
+    /// # Errors
+    /// When this process may not open packet sockets at all.
+    pub(crate) fn reopen(&mut self) -> io::Result<()> {
+        self.retry_at = None;
+        for ((interface, protocol), wanted) in &mut self.wanted {
+            if wanted.socket.is_some() {
+                continue;
+            }
+            match open(*interface, *protocol, wanted) {
+                Ok(socket) => wanted.socket = Some(socket),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(io::Error::new(
+                        error.kind(),
+                        format!("may not open a packet socket (is CAP_NET_RAW missing?): {error}"),
+                    ));
+                }
+                Err(error) => {
+                    warn!(interface = wanted.name, %protocol, %error, "no packet socket, trying again");
+                    self.retry_at = Some(Instant::now() + RETRY);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What went through so far.
+    pub(crate) fn traffic(&mut self) -> &Traffic {
+        let sockets = self
+            .wanted
+            .values()
+            .filter_map(|wanted| wanted.socket.as_ref());
+        for socket in sockets {
+            let overflows = socket.take_overflows().unwrap_or(0);
+            self.traffic.overflows = self.traffic.overflows.saturating_add(overflows.into());
+        }
+        &self.traffic
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<(u32, Protocol)> {
+        let keys = self.wanted.keys().copied();
+        let last = self.last;
+        let after = keys.clone().filter(|key| Some(*key) > last);
+        let before = keys.filter(|key| Some(*key) <= last);
+        let order: Vec<_> = after.chain(before).collect();
+        for key in order {
+            if self.poll_one(key, cx, batch).is_ready() {
+                return Poll::Ready(key);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Ready when the socket had frames, or failed: then it is closed, to be opened anew later.
+    fn poll_one(
+        &mut self,
+        key: (u32, Protocol),
+        cx: &mut Context<'_>,
+        batch: &mut Batch,
+    ) -> Poll<()> {
+        let Some(wanted) = self.wanted.get_mut(&key) else {
+            return Poll::Pending;
+        };
+        while let Some(socket) = &wanted.socket {
+            match socket.poll_receive(cx, batch) {
+                Poll::Ready(Ok(())) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+                // Said once: frames come again when the interface is up again, if it ever is.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NetworkDown => {
+                    debug!(interface = wanted.name, protocol = %key.1, "interface is down");
+                }
+                Poll::Ready(Err(error)) => {
+                    warn!(interface = wanted.name, protocol = %key.1, %error, "packet socket failed");
+                    wanted.socket = None;
+                    self.retry_at = Some(Instant::now() + RETRY);
+                    // With an empty batch, so that the caller sees the new time.
+                    return Poll::Ready(());
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn socket_for(&self, interface: u32, frame: &[u8]) -> Option<&PacketSocket> {
+        let protocol = match frame.get(12..14) {
+            Some([0x08, 0x06]) => Protocol::Arp,
+            _ => Protocol::Ndp,
+        };
+        self.wanted.get(&(interface, protocol))?.socket.as_ref()
+    }
+}
+
+fn open(interface: u32, protocol: Protocol, wanted: &Wanted) -> io::Result<PacketSocket> {
+    let mut socket = PacketSocket::open(interface, protocol)?;
+    for group in &wanted.groups {
+        join(&wanted.name, &mut socket, *group);
+    }
+    Ok(socket)
+}
+
+fn join(name: &str, socket: &mut PacketSocket, group: Mac) {
+    if let Err(error) = socket.join(group) {
+        warn!(interface = name, %group, %error, "group is not joined, solicitations to it may be missed");
+    }
+}
+
+const RETRY: Duration = Duration::from_secs(1);
