@@ -72,15 +72,16 @@ impl Api {
     /// # Errors
     /// The server's refusal.
     pub fn apply_object(&self, object: &Value) -> Result<Value> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let kind = format!("{}/{}", text(&object["apiVersion"]), text(&object["kind"]));
-        let name = text(&object["metadata"]["name"]);
-        let namespace = text(&object["metadata"]["namespace"]);
-        let namespace = if namespace.is_empty() {
-            "default"
-        } else {
-            &namespace
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
         };
+        let kind = format!("{}/{}", text("/apiVersion"), text("/kind"));
+        let name = text("/metadata/name").to_owned();
+        let namespace = Some(text("/metadata/namespace")).filter(|given| !given.is_empty());
+        let namespace = namespace.unwrap_or("default");
         let objects = self.objects(&kind, namespace)?;
         let (parameters, patch) = (
             PatchParams::apply(MANAGER).force(),
@@ -189,7 +190,7 @@ impl Api {
                 .create_subresource("token", &account, &PostParams::default(), &body)
                 .await
         })?;
-        let token = answer["status"]["token"].as_str();
+        let token = answer.pointer("/status/token").and_then(Value::as_str);
         token
             .map(str::to_owned)
             .ok_or_else(|| refused(&request, "no token in the answer"))

@@ -383,12 +383,9 @@ fn route_pods(node: &Node, other: &Node) -> Result<()> {
 }
 
 fn ready_endpoints(slice: &Value) -> usize {
-    let endpoints = slice["endpoints"].as_array();
-    endpoints.map_or(0, |all| {
-        all.iter()
-            .filter(|e| e["conditions"]["ready"] == json!(true))
-            .count()
-    })
+    let endpoints = slice.pointer("/endpoints").and_then(Value::as_array);
+    let ready = |endpoint: &&Value| endpoint.pointer("/conditions/ready") == Some(&json!(true));
+    endpoints.map_or(0, |all| all.iter().filter(ready).count())
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
