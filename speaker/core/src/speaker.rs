@@ -398,3 +398,8 @@ fn outlived(ip: IpAddr) -> Trouble {
 fn ips(offers: &[(IpAddr, Offer)]) -> impl Iterator<Item = IpAddr> {
     offers.iter().map(|(ip, _)| *ip)
 }
+
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod tests;
