@@ -4,6 +4,7 @@
 //! cores are crates of their own: see docs/architecture.md.
 
 mod logging;
+mod standalone;
 
 use std::process::ExitCode;
 
@@ -22,7 +23,9 @@ struct Cli {
 
 // Each variant holds the command's `Args`; its doc comment is the line in `ironlb --help`.
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Standalone(standalone::Args),
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -30,5 +33,7 @@ fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
-    match cli.command {}
+    match cli.command {
+        Command::Standalone(args) => standalone::run(&args),
+    }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ironlb_model::Family;
 
 use crate::expression::{ANONYMOUS_MAP, Verdict, protocol_number, write_verdict};
-use crate::netlink::{Attributes, Batch};
+use crate::netlink::{Attributes, Batch, write_message};
 use crate::skeleton::{self, Contents, ELSEWHERE, NOWHERE, SETS, Set, TABLE};
 use crate::{Backends, Destination, Ruleset, Unserved, uapi};
 
@@ -34,6 +34,25 @@ pub fn update(current: &Ruleset, wanted: &Ruleset) -> Batch {
 /// Takes the table away, if it is there.
 pub fn remove() -> Batch {
     Batch::transaction(write_removal)
+}
+
+/// A request that the kernel refuses (ENOENT) when the table is not there: someone flushed all rules. The message's
+/// sequence number is 1.
+pub fn probe() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (kind, flags) = (uapi::NFT_MSG_GETTABLE, uapi::NLM_F_ACK);
+    write_message(
+        &mut bytes,
+        kind,
+        flags,
+        1,
+        uapi::NFPROTO_INET,
+        0,
+        |message| {
+            message.text(uapi::NFTA_TABLE_NAME, TABLE);
+        },
+    );
+    bytes
 }
 
 fn write_removal(batch: &mut Batch) {

@@ -21,6 +21,6 @@ mod ruleset;
 mod skeleton;
 mod uapi;
 
-pub use batch::{remove, replace, update};
+pub use batch::{probe, remove, replace, update};
 pub use netlink::Batch;
 pub use ruleset::{Backends, Destination, Ruleset, Unserved};

@@ -21,6 +21,7 @@ pub(crate) const NFPROTO_IPV4: u8 = 2;
 pub(crate) const NFPROTO_IPV6: u8 = 10;
 
 pub(crate) const NFT_MSG_NEWTABLE: u16 = NFNL_SUBSYS_NFTABLES;
+pub(crate) const NFT_MSG_GETTABLE: u16 = NFNL_SUBSYS_NFTABLES | 1;
 pub(crate) const NFT_MSG_DELTABLE: u16 = NFNL_SUBSYS_NFTABLES | 2;
 pub(crate) const NFT_MSG_NEWCHAIN: u16 = NFNL_SUBSYS_NFTABLES | 3;
 pub(crate) const NFT_MSG_DELCHAIN: u16 = NFNL_SUBSYS_NFTABLES | 5;

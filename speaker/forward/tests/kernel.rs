@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
-use ironlb_forward::{Batch, Ruleset, remove, replace, update};
+use ironlb_forward::{Batch, Ruleset, probe, remove, replace, update};
 use ironlb_model::endpoint::EndpointPort;
 use ironlb_model::{
     Endpoint, EndpointSlice, Ingress, Port, Protocol, Service, ServiceKey, SliceKey, TrafficPolicy,
@@ -222,6 +222,25 @@ fn an_update_of_a_table_that_is_not_there_is_refused_and_changes_nothing() {
     assert_eq!(refusal.source.kind(), std::io::ErrorKind::NotFound);
     assert!(batch.step(refusal.sequence).is_some());
     assert_eq!(kernel.rules(), Kernel::new().rules());
+}
+
+#[test]
+fn a_table_that_someone_flushed_is_missed() {
+    needs_the_lab!();
+    let kernel = Kernel::new();
+    let probe = || {
+        kernel
+            .0
+            .run(|| Netfilter::open().unwrap().send(&probe(), 1))
+            .unwrap()
+    };
+    kernel.apply(&replace(&example()));
+    probe().unwrap();
+    kernel.nft(&["flush", "ruleset"], "");
+    let Err(Error::Refused(refusal)) = probe() else {
+        panic!("there")
+    };
+    assert_eq!(refusal.source.kind(), std::io::ErrorKind::NotFound);
 }
 
 #[test]

@@ -1,0 +1,343 @@
+//! What the manifests say, as changes: the difference from what they said before.
+//!
+//! What is new or different acts at once. What is missing is believed when it has been missing for a while: a file that
+//! is written in place is short for a moment, and an address given away by mistake does not come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ironlb_config::{Error, Manifests};
+use ironlb_model::{
+    Config, EndpointSlice, Name, Namespace, Node, Service, ServiceKey, SliceKey, Time,
+};
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Config(Arc<Config>),
+    NamespaceApplied(Namespace),
+    NamespaceDeleted(Name),
+    NodeApplied(Node),
+    NodeDeleted(Name),
+    EndpointsApplied(EndpointSlice),
+    EndpointsDeleted(SliceKey),
+    ServiceApplied(Box<Service>),
+    ServiceDeleted(ServiceKey),
+}
+
+/// Everything that is in force.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    node: Name,
+    /// No manifest is about nodes: there is this one.
+    is_alone: bool,
+    config: Arc<Config>,
+    services: Known<ServiceKey, Service>,
+    slices: Known<SliceKey, EndpointSlice>,
+    nodes: Known<Name, Node>,
+    namespaces: Known<Name, Namespace>,
+    /// A configuration that lacks something the one in force has, and since when there is one.
+    lesser_config: Option<(Arc<Config>, Time)>,
+}
+
+impl Catalog {
+    /// One with nothing in it yet, for the node of this name.
+    pub(crate) fn new(node: Name) -> Self {
+        Self {
+            node,
+            is_alone: false,
+            config: Arc::default(),
+            services: Known::default(),
+            slices: Known::default(),
+            nodes: Known::default(),
+            namespaces: Known::default(),
+            lesser_config: None,
+        }
+    }
+
+    /// Takes in what the manifests say now. Gives the changes that follow at once, and what is wrong with the
+    /// configuration.
+    pub(crate) fn take(&mut self, now: Time, manifests: Manifests) -> (Vec<Change>, Vec<Error>) {
+        let lowered = ironlb_config::lower(&manifests.objects, &self.config);
+        let mut changes = Vec::new();
+        self.take_config(now, Arc::new(lowered.config), &mut changes);
+        let keyed = by_key(manifests.namespaces, |it| it.name.clone());
+        changes.extend(
+            self.namespaces
+                .take(now, keyed)
+                .map(Change::NamespaceApplied),
+        );
+        let keyed = self.nodes_of(manifests.nodes);
+        changes.extend(self.nodes.take(now, keyed).map(Change::NodeApplied));
+        let keyed = by_key(manifests.endpoint_slices, |it| it.key.clone());
+        changes.extend(self.slices.take(now, keyed).map(Change::EndpointsApplied));
+        let keyed = by_key(manifests.services, |it| it.key.clone());
+        let services = self.services.take(now, keyed);
+        changes.extend(services.map(|service| Change::ServiceApplied(Box::new(service))));
+        changes.extend(self.tick(now));
+        (changes, lowered.errors)
+    }
+
+    /// What follows from the time alone: what was missing for long enough is gone.
+    pub(crate) fn tick(&mut self, now: Time) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Some((config, since)) = self.lesser_config.take() {
+            if now.since(since) < GRACE {
+                self.lesser_config = Some((config, since));
+            } else {
+                changes.push(Change::Config(Arc::clone(&config)));
+                self.config = config;
+            }
+        }
+        changes.extend(self.services.gone(now).map(Change::ServiceDeleted));
+        changes.extend(self.slices.gone(now).map(Change::EndpointsDeleted));
+        changes.extend(self.nodes.gone(now).map(Change::NodeDeleted));
+        if self.nodes.current.is_empty() {
+            self.is_alone = true;
+            self.nodes
+                .current
+                .insert(self.node.clone(), self.own_node());
+            changes.push(Change::NodeApplied(self.own_node()));
+        }
+        changes.extend(self.namespaces.gone(now).map(Change::NamespaceDeleted));
+        changes
+    }
+
+    /// When to call [`tick`](Self::tick) next.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let config = self.lesser_config.as_ref().map(|(_, since)| *since);
+        let since = [
+            config,
+            self.services.missing_since(),
+            self.slices.missing_since(),
+            self.nodes.missing_since(),
+            self.namespaces.missing_since(),
+        ];
+        since.into_iter().flatten().min().map(|since| since + GRACE)
+    }
+
+    /// Whether these Services are all there, and the pools that they have addresses of.
+    pub(crate) fn has<'a>(
+        &self,
+        held: impl IntoIterator<Item = (&'a ServiceKey, Option<&'a Name>)>,
+    ) -> bool {
+        held.into_iter().all(|(service, pool)| {
+            self.services.current.contains_key(service)
+                && pool.is_none_or(|pool| self.config.pools.contains_key(pool))
+        })
+    }
+
+    /// Whether the node itself is among the nodes.
+    pub(crate) fn has_own_node(&self) -> bool {
+        self.nodes.current.contains_key(&self.node)
+    }
+
+    fn take_config(&mut self, now: Time, config: Arc<Config>, changes: &mut Vec<Change>) {
+        if config == self.config {
+            self.lesser_config = None;
+        } else if lacks_something_of(&config, &self.config) {
+            let since = self.lesser_config.as_ref().map_or(now, |(_, since)| *since);
+            self.lesser_config = Some((config, since));
+        } else {
+            self.lesser_config = None;
+            self.config = Arc::clone(&config);
+            changes.push(Change::Config(config));
+        }
+    }
+
+    fn nodes_of(&mut self, mut nodes: Vec<Node>) -> BTreeMap<Name, Node> {
+        self.is_alone &= nodes.is_empty();
+        if self.is_alone {
+            nodes.push(self.own_node());
+        }
+        by_key(nodes, |node| node.name.clone())
+    }
+
+    fn own_node(&self) -> Node {
+        Node {
+            name: self.node.clone(),
+            ..Node::default()
+        }
+    }
+}
+
+/// Objects of one kind: what is in force, and what of it is missing since when.
+#[derive(Debug)]
+struct Known<K, T> {
+    current: BTreeMap<K, T>,
+    missing: BTreeMap<K, Time>,
+}
+
+impl<K: Ord + Clone, T: Clone + PartialEq> Known<K, T> {
+    /// Gives what is new or different.
+    fn take(&mut self, now: Time, found: BTreeMap<K, T>) -> impl Iterator<Item = T> {
+        self.missing.retain(|key, _| !found.contains_key(key));
+        for key in self.current.keys().filter(|key| !found.contains_key(key)) {
+            self.missing.entry(key.clone()).or_insert(now);
+        }
+        let mut changed = Vec::new();
+        for (key, object) in found {
+            if self.current.get(&key) != Some(&object) {
+                self.current.insert(key, object.clone());
+                changed.push(object);
+            }
+        }
+        changed.into_iter()
+    }
+
+    /// Forgets, and gives, what has been missing for long enough.
+    fn gone(&mut self, now: Time) -> impl Iterator<Item = K> {
+        let is_gone = |since: &Time| now.since(*since) >= GRACE;
+        let gone: BTreeSet<K> = self
+            .missing
+            .iter()
+            .filter(|(_, since)| is_gone(since))
+            .map(|(key, _)| key.clone())
+            .collect();
+        self.missing.retain(|key, _| !gone.contains(key));
+        self.current.retain(|key, _| !gone.contains(key));
+        gone.into_iter()
+    }
+
+    fn missing_since(&self) -> Option<Time> {
+        self.missing.values().min().copied()
+    }
+}
+
+impl<K, T> Default for Known<K, T> {
+    fn default() -> Self {
+        Self {
+            current: BTreeMap::new(),
+            missing: BTreeMap::new(),
+        }
+    }
+}
+
+/// The first of each key counts, as with an object that is there already.
+fn by_key<K: Ord, T>(objects: Vec<T>, key: impl Fn(&T) -> K) -> BTreeMap<K, T> {
+    let mut keyed = BTreeMap::new();
+    for object in objects {
+        keyed.entry(key(&object)).or_insert(object);
+    }
+    keyed
+}
+
+/// Whether an object, or a part of a pool, that `before` has is not in `after`.
+fn lacks_something_of(after: &Config, before: &Config) -> bool {
+    fn lacks<T>(after: &BTreeMap<Name, T>, before: &BTreeMap<Name, T>) -> bool {
+        before.keys().any(|name| !after.contains_key(name))
+    }
+    lacks(&after.pools, &before.pools)
+        || lacks(&after.l2_advertisements, &before.l2_advertisements)
+        || lacks(&after.bgp_advertisements, &before.bgp_advertisements)
+        || lacks(&after.peers, &before.peers)
+}
+
+/// How long something must be missing to be gone.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use ironlb_config::Source;
+
+    use super::*;
+
+    const POOL: &str = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: first}\n\
+                        spec: {addresses: [192.0.2.0/24]}\n---\n";
+    const WEB: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n\
+                       spec: {type: LoadBalancer}\n---\n";
+    const NODE: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: n2}\n---\n";
+
+    fn manifests(texts: &[&str]) -> Manifests {
+        ironlb_config::read(&[Source {
+            name: "test".into(),
+            text: texts.concat(),
+        }])
+    }
+
+    fn take(catalog: &mut Catalog, milliseconds: u64, texts: &[&str]) -> Vec<Change> {
+        let (changes, errors) = catalog.take(Time::from_millis(milliseconds), manifests(texts));
+        assert!(errors.is_empty(), "{errors:?}");
+        changes
+    }
+
+    fn web() -> ServiceKey {
+        ServiceKey::new("default", "web")
+    }
+
+    #[test]
+    fn without_a_manifest_of_a_node_there_is_this_one() {
+        let mut catalog = Catalog::new("n1".into());
+        let changes = take(&mut catalog, 0, &[WEB]);
+        assert!(changes.contains(&Change::NodeApplied(Node {
+            name: "n1".into(),
+            ..Node::default()
+        })));
+        assert!(catalog.has_own_node());
+
+        let mut catalog = Catalog::new("n1".into());
+        take(&mut catalog, 0, &[WEB, NODE]);
+        assert!(!catalog.has_own_node());
+    }
+
+    #[test]
+    fn the_same_manifests_again_change_nothing() {
+        let mut catalog = Catalog::new("n1".into());
+        assert!(!take(&mut catalog, 0, &[POOL, WEB, NODE]).is_empty());
+        assert_eq!(take(&mut catalog, 1, &[POOL, WEB, NODE]), []);
+        assert_eq!(catalog.deadline(), None);
+    }
+
+    #[test]
+    fn a_service_is_gone_when_it_was_missing_for_a_while() {
+        let mut catalog = Catalog::new("n1".into());
+        take(&mut catalog, 0, &[WEB]);
+        assert_eq!(take(&mut catalog, 100, &[]), []);
+        assert_eq!(take(&mut catalog, 500, &[]), []);
+        assert_eq!(catalog.deadline(), Some(Time::from_millis(1_100)));
+        assert_eq!(
+            catalog.tick(Time::from_millis(1_100)),
+            [Change::ServiceDeleted(web())]
+        );
+        assert_eq!(catalog.deadline(), None);
+    }
+
+    #[test]
+    fn a_service_that_comes_back_in_time_was_never_gone() {
+        let mut catalog = Catalog::new("n1".into());
+        take(&mut catalog, 0, &[WEB]);
+        take(&mut catalog, 100, &[]);
+        assert_eq!(take(&mut catalog, 900, &[WEB]), []);
+        assert_eq!(catalog.tick(Time::from_secs(9)), []);
+    }
+
+    #[test]
+    fn a_pool_is_gone_when_it_was_missing_for_a_while_and_new_ones_come_at_once() {
+        let mut catalog = Catalog::new("n1".into());
+        assert!(matches!(
+            take(&mut catalog, 0, &[POOL])[0],
+            Change::Config(_)
+        ));
+        assert_eq!(take(&mut catalog, 100, &[]), []);
+        let changes = catalog.tick(Time::from_millis(1_100));
+        assert_eq!(changes, [Change::Config(Arc::default())]);
+        assert!(matches!(
+            take(&mut catalog, 1_200, &[POOL])[..],
+            [Change::Config(_)]
+        ));
+    }
+
+    #[test]
+    fn what_the_state_needs_is_there_when_its_services_and_pools_are() {
+        let mut catalog = Catalog::new("n1".into());
+        let (key, pool) = (web(), Name::from("first"));
+        let held = || [(&key, Some(&pool))];
+        assert!(!catalog.has(held()));
+        take(&mut catalog, 0, &[WEB]);
+        assert!(!catalog.has(held()));
+        take(&mut catalog, 1, &[WEB, POOL]);
+        assert!(catalog.has(held()));
+        assert!(catalog.has([]));
+    }
+}

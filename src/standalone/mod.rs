@@ -1,0 +1,326 @@
+//! `ironlb standalone`: allocator and announcer of one node in one process, from files, without Kubernetes.
+//!
+//! ```text
+//! directory ──► catalog ──► record (controller, state file) ──► site ──► speaker (ARP, NDP)
+//!  (texts)      (changes)   (or follow: another's state file)      └───► forward (nftables)
+//! ```
+//!
+//! This file is the wiring: it waits for changes, signals and deadlines, and hands on what [`site::Site`] gives.
+
+mod catalog;
+mod directory;
+mod follow;
+mod forward;
+mod record;
+mod site;
+mod state;
+
+use std::future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use ironlb_model::Time;
+use ironlb_speaker::drive::{self, Client, Report};
+use ironlb_speaker_core::{DEFAULT_EXCLUDED_INTERFACES, Settings, Speaker};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use regex::Regex;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use forward::Forwarder;
+use site::Site;
+
+/// Allocate and announce on one host, from files, without Kubernetes
+///
+/// Reads Service, EndpointSlice, Node, Namespace and configuration manifests (*.yaml, *.yml, *.json) from a directory, and
+/// follows its changes. Addresses are kept in the state file. Where there is no Node, this host is the only one.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Directory with the manifests
+    #[arg(short = 'f', long = "filename", value_name = "DIR")]
+    directory: PathBuf,
+
+    /// File that says which Service holds which addresses; made where it does not exist
+    #[arg(long, value_name = "FILE")]
+    state: PathBuf,
+
+    /// Name of this host among the Nodes
+    #[arg(long, env = "IRONLB_NODE_NAME", value_name = "NAME")]
+    node: String,
+
+    /// Take addresses from the state file of another process, and allocate none: for every host but one
+    #[arg(long)]
+    follow: bool,
+
+    /// Carry the traffic that arrives to the Services' endpoints
+    #[arg(long, value_enum, default_value_t = Forward::None)]
+    forward: Forward,
+
+    /// Care for Services with this loadBalancerClass; without it, for those that have none
+    #[arg(long, env = "IRONLB_LB_CLASS", value_name = "CLASS")]
+    lb_class: Option<String>,
+
+    /// Announce from hosts with the label node.kubernetes.io/exclude-from-external-load-balancers too
+    #[arg(long, env = "IRONLB_IGNORE_EXCLUDE_LB")]
+    ignore_exclude_lb: bool,
+
+    /// Interfaces that nothing is announced on, as a regular expression; may be given more than once, and then takes the
+    /// place of the list of container and tunnel interfaces
+    #[arg(
+        long,
+        env = "IRONLB_EXCLUDE_INTERFACES",
+        value_name = "REGEX",
+        value_delimiter = ','
+    )]
+    exclude_interfaces: Vec<Regex>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Forward {
+    /// By nftables, in a table of its own (inet ironlb) that goes when the process ends
+    Nftables,
+    /// Not: something else does, such as kube-proxy, or the Service's address is on the host itself
+    None,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let result = runtime
+        .context("no runtime to be had")
+        .and_then(|it| it.block_on(serve(args)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: &Args) -> Result<()> {
+    let mut signals = Signals::new()?;
+    if !args.directory.is_dir() {
+        bail!("{}: not a directory", args.directory.display());
+    }
+    let clock = Clock(Instant::now());
+    let (_watcher, mut touched) = watch(args)?;
+    let mut site = Site::open(clock.now(), site_settings(args))?;
+    let (client, mut reports, ends) = drive::channels();
+    let mut speaker = drive::start(Speaker::new(speaker_settings(args)?), ends)
+        .context("the speaker cannot start")?;
+    let mut forwarder = None;
+    let mut again = Some(Instant::now());
+
+    tracing::info!(node = args.node, directory = %args.directory.display(), "started");
+    loop {
+        hand_on(args, &mut site, &client, &mut forwarder).await?;
+        let due = site.deadline().map(|time| clock.instant(time));
+        tokio::select! {
+            name = signals.next() => {
+                tracing::info!("{name}: stopping");
+                break;
+            }
+            ended = speaker.ended() => {
+                ended.context("the speaker stopped")?;
+                bail!("the speaker stopped");
+            }
+            Some(report) = reports.recv() => log(report),
+            Some(()) = touched.recv() => {
+                rest(&mut touched).await;
+                again = look(&mut site, &clock);
+            }
+            () = wait(again) => again = look(&mut site, &clock),
+            () = wait(due) => site.tick(clock.now()),
+        }
+    }
+    speaker.stop().await.context("the speaker stopped badly")
+}
+
+/// Looks at the files, and says when to look again though nothing seems to happen.
+fn look(site: &mut Site, clock: &Clock) -> Option<Instant> {
+    let pause = match site.look(clock.now()) {
+        Ok(true) => directory::REST,
+        Ok(false) => POLL,
+        Err(error) => {
+            tracing::error!(%error, "the manifests cannot be read; everything stays as it is");
+            POLL
+        }
+    };
+    let pause = if site.is_behind() {
+        pause.min(RETRY)
+    } else {
+        pause
+    };
+    Some(Instant::now() + pause)
+}
+
+/// Tells the speaker and the kernel what is new.
+async fn hand_on(
+    args: &Args,
+    site: &mut Site,
+    client: &Client,
+    forwarder: &mut Option<Forwarder>,
+) -> Result<()> {
+    // Forward first: who is invited should be let in.
+    if let Some(ruleset) = site
+        .take_ruleset()
+        .filter(|_| args.forward == Forward::Nftables)
+    {
+        match forwarder {
+            Some(forwarder) => forwarder.set(ruleset),
+            None => *forwarder = Some(Forwarder::start(ruleset)?),
+        }
+    }
+    for input in site.take_inputs() {
+        client.send(input).await?;
+    }
+    Ok(())
+}
+
+/// Waits until a burst of changes is over, or lasts too long to wait for.
+async fn rest(touched: &mut mpsc::UnboundedReceiver<()>) {
+    let limit = Instant::now() + LONGEST_BURST;
+    while Instant::now() < limit {
+        match timeout(directory::REST, touched.recv()).await {
+            Ok(Some(())) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// Watches the directory, and the state file of another process. A directory that is replaced as a whole is noticed by looking now
+/// and then.
+fn watch(args: &Args) -> Result<(RecommendedWatcher, mpsc::UnboundedReceiver<()>)> {
+    let (touch, touched) = mpsc::unbounded_channel();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Our own reading is no news. An error means that events were lost, so that all may be news.
+        if event.map_or(true, |event| {
+            !event.kind.is_access() || is_close_after_write(&event)
+        }) {
+            let _ = touch.send(());
+        }
+    })?;
+    let mut follow = |path: &Path| {
+        let watched = watcher.watch(path, RecursiveMode::NonRecursive);
+        watched.with_context(|| format!("{} cannot be watched", path.display()))
+    };
+    follow(&args.directory)?;
+    if args.follow {
+        let parent = args
+            .state
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        follow(parent.unwrap_or_else(|| Path::new(".")))?;
+    }
+    Ok((watcher, touched))
+}
+
+fn is_close_after_write(event: &notify::Event) -> bool {
+    use notify::event::{AccessKind, AccessMode, EventKind};
+    matches!(
+        event.kind,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+    )
+}
+
+fn log(report: Report) {
+    match report {
+        Report::Event(event) => record::log(&event),
+        Report::Layer2(status) => {
+            let service = status.service;
+            match status.interfaces {
+                Some(interfaces) if interfaces.is_empty() => {
+                    tracing::info!(%service, "announced on layer 2 from here");
+                }
+                Some(interfaces) => {
+                    tracing::info!(%service, ?interfaces, "announced on layer 2 from here");
+                }
+                None => tracing::info!(%service, "no longer announced on layer 2 from here"),
+            }
+        }
+    }
+}
+
+fn site_settings(args: &Args) -> site::Settings<'_> {
+    site::Settings {
+        directory: &args.directory,
+        state: &args.state,
+        follow: args.follow,
+        node: &args.node,
+        class: args.lb_class.clone(),
+    }
+}
+
+fn speaker_settings(args: &Args) -> Result<Settings> {
+    let excluded_interfaces = if args.exclude_interfaces.is_empty() {
+        let patterns = DEFAULT_EXCLUDED_INTERFACES.iter();
+        patterns
+            .map(|pattern| Regex::new(pattern))
+            .collect::<Result<_, _>>()?
+    } else {
+        args.exclude_interfaces.clone()
+    };
+    Ok(Settings {
+        node: args.node.as_str().into(),
+        class: args.lb_class.clone(),
+        ignore_exclude_label: args.ignore_exclude_lb,
+        excluded_interfaces,
+    })
+}
+
+/// Where [`Time`] meets the system's clock.
+struct Clock(Instant);
+
+impl Clock {
+    fn now(&self) -> Time {
+        Time::ZERO + self.0.elapsed()
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.0 + time.since(Time::ZERO)
+    }
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+async fn wait(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => future::pending().await,
+    }
+}
+
+/// How often to look at the files though no change was heard of.
+const POLL: Duration = Duration::from_secs(10);
+/// How soon to try again to write the state file.
+const RETRY: Duration = Duration::from_secs(1);
+/// Changes without a pause are looked at after this time anyway.
+const LONGEST_BURST: Duration = Duration::from_millis(500);

@@ -1,0 +1,284 @@
+//! One node without Kubernetes: the manifests, the status of their Services, and what the speaker and the kernel are
+//! told of it. Each step is synchronous; what has to happen elsewhere comes out as values.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use ironlb_config::Error;
+use ironlb_forward::Ruleset;
+use ironlb_model::{EndpointSlice, Name, Service, ServiceKey, SliceKey, Time};
+use ironlb_speaker_core::Input;
+
+use super::catalog::{Catalog, Change, GRACE};
+use super::directory::Directory;
+use super::follow::Follower;
+use super::record::Record;
+use super::state::{Allocations, StateError, StateFile};
+
+/// Everything that is known of one node's site.
+#[derive(Debug)]
+pub(crate) struct Site {
+    node: Name,
+    class: Option<String>,
+    directory: Directory,
+    catalog: Catalog,
+    status: Status,
+    /// As announced, with their status.
+    services: BTreeMap<ServiceKey, Service>,
+    slices: BTreeMap<SliceKey, EndpointSlice>,
+    /// For the speaker.
+    inputs: Vec<Input>,
+    /// What was forwarded last may be out of date.
+    is_to_forward: bool,
+    errors: Vec<Error>,
+    warned_of_node: bool,
+    started: Time,
+    has_started: bool,
+}
+
+/// Where the status of Services comes from.
+#[derive(Debug)]
+enum Status {
+    Ours(Box<Record>),
+    Followed(Follower),
+}
+
+/// What makes one site different from another.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings<'a> {
+    /// The directory of manifests.
+    pub(crate) directory: &'a Path,
+    /// The state file.
+    pub(crate) state: &'a Path,
+    /// Whether another process writes the state file.
+    pub(crate) follow: bool,
+    /// The name of this node.
+    pub(crate) node: &'a str,
+    /// The `loadBalancerClass` of our Services.
+    pub(crate) class: Option<String>,
+}
+
+impl Site {
+    /// A site that has read its state and no manifest yet.
+    pub(crate) fn open(now: Time, settings: Settings<'_>) -> Result<Self, StateError> {
+        let Settings {
+            directory,
+            state,
+            follow,
+            node,
+            class,
+        } = settings;
+        let status = if follow {
+            Status::Followed(Follower::new(class.clone(), state)?)
+        } else {
+            Status::Ours(Box::new(Record::new(
+                class.clone(),
+                StateFile::open(state)?,
+            )))
+        };
+        Ok(Self {
+            node: node.into(),
+            class,
+            directory: Directory::new(directory, state, !follow),
+            catalog: Catalog::new(node.into()),
+            status,
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            inputs: Vec::new(),
+            is_to_forward: false,
+            errors: Vec::new(),
+            warned_of_node: false,
+            started: now,
+            has_started: false,
+        })
+    }
+
+    /// Looks at the manifests, and at a state file that is followed. `true` when it should look again soon.
+    ///
+    /// # Errors
+    /// When the directory cannot be read. Then nothing changes.
+    pub(crate) fn look(&mut self, now: Time) -> io::Result<bool> {
+        if let Status::Followed(follower) = &mut self.status {
+            follower.refresh();
+        }
+        let mut restless = false;
+        if let Some(reading) = self.directory.read()? {
+            restless = reading.restless;
+            let (changes, errors) = self.catalog.take(now, reading.manifests);
+            self.report([reading.errors, errors].concat());
+            self.take(now, changes);
+        }
+        self.settle(now, restless);
+        Ok(restless)
+    }
+
+    /// Does what is due by the time alone.
+    pub(crate) fn tick(&mut self, now: Time) {
+        let changes = self.catalog.tick(now);
+        self.take(now, changes);
+        self.settle(now, false);
+    }
+
+    /// When to call [`tick`](Self::tick) next.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let status = match &self.status {
+            Status::Ours(record) if !record.is_synced() => Some(self.started + GRACE),
+            Status::Ours(record) => record.deadline(),
+            Status::Followed(_) => None,
+        };
+        [status, self.catalog.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// What the speaker is to be told, in order.
+    pub(crate) fn take_inputs(&mut self) -> Vec<Input> {
+        std::mem::take(&mut self.inputs)
+    }
+
+    /// What is to be forwarded, when that may have changed since the last call.
+    pub(crate) fn take_ruleset(&mut self) -> Option<Ruleset> {
+        if !self.has_started || !std::mem::take(&mut self.is_to_forward) {
+            return None;
+        }
+        let ours = self
+            .services
+            .values()
+            .filter(|it| it.is_ours(self.class.as_deref()));
+        Some(Ruleset::wanted(ours, self.slices.values(), &self.node))
+    }
+
+    /// Whether what was decided could not be written to the state file.
+    pub(crate) fn is_behind(&self) -> bool {
+        matches!(&self.status, Status::Ours(record) if record.is_behind())
+    }
+
+    fn allocations(&self) -> &Allocations {
+        match &self.status {
+            Status::Ours(record) => record.allocations(),
+            Status::Followed(follower) => follower.allocations(),
+        }
+    }
+
+    fn take(&mut self, now: Time, changes: Vec<Change>) {
+        for change in changes {
+            self.apply(now, change);
+        }
+    }
+
+    fn apply(&mut self, now: Time, change: Change) {
+        match change {
+            Change::Config(config) => {
+                if let Status::Ours(record) = &mut self.status {
+                    record.config(now, &config);
+                }
+                self.inputs.push(Input::Config(config));
+            }
+            Change::NamespaceApplied(namespace) => {
+                if let Status::Ours(record) = &mut self.status {
+                    record.namespace(now, namespace);
+                }
+            }
+            Change::NamespaceDeleted(name) => {
+                if let Status::Ours(record) = &mut self.status {
+                    record.namespace_gone(now, name);
+                }
+            }
+            Change::NodeApplied(node) => self.inputs.push(Input::NodeApplied(node)),
+            Change::NodeDeleted(name) => self.inputs.push(Input::NodeDeleted(name)),
+            Change::EndpointsApplied(slice) => {
+                self.is_to_forward = true;
+                self.slices.insert(slice.key.clone(), slice.clone());
+                self.inputs.push(Input::EndpointsApplied(slice));
+            }
+            Change::EndpointsDeleted(key) => {
+                self.is_to_forward = true;
+                self.slices.remove(&key);
+                self.inputs.push(Input::EndpointsDeleted(key));
+            }
+            Change::ServiceApplied(service) => match &mut self.status {
+                Status::Ours(record) => record.service(now, *service),
+                Status::Followed(follower) => follower.service(*service),
+            },
+            Change::ServiceDeleted(key) => match &mut self.status {
+                Status::Ours(record) => record.service_gone(now, &key),
+                Status::Followed(follower) => follower.service_gone(&key),
+            },
+        }
+    }
+
+    /// Lets the status follow, and shows what came of it.
+    fn settle(&mut self, now: Time, restless: bool) {
+        let is_whole = !restless && self.is_whole(now);
+        let changes = match &mut self.status {
+            Status::Ours(record) => {
+                if record.is_synced() {
+                    record.settle(now);
+                } else if is_whole {
+                    record.synced(now);
+                }
+                record.take_changes()
+            }
+            Status::Followed(follower) => follower.take_changes(),
+        };
+        for (key, service) in changes {
+            self.show(key, service);
+        }
+        if !self.has_started && !restless {
+            self.has_started = true;
+            self.is_to_forward = true;
+            self.inputs.push(Input::Synced);
+        }
+        self.warn_of_node();
+    }
+
+    /// Whether everything that the state file has is there. What is not there is believed after a while.
+    fn is_whole(&self, now: Time) -> bool {
+        let held = self
+            .allocations()
+            .iter()
+            .map(|(key, held)| (key, held.pool.as_ref()));
+        self.catalog.has(held) || now.since(self.started) >= GRACE
+    }
+
+    fn show(&mut self, key: ServiceKey, service: Option<Service>) {
+        match service {
+            Some(service) if self.services.get(&key) == Some(&service) => {}
+            Some(service) => {
+                self.is_to_forward = true;
+                self.services.insert(key, service.clone());
+                self.inputs.push(Input::ServiceApplied(Box::new(service)));
+            }
+            None => {
+                if self.services.remove(&key).is_some() {
+                    self.is_to_forward = true;
+                    self.inputs.push(Input::ServiceDeleted(key));
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, errors: Vec<Error>) {
+        for error in errors.iter().filter(|error| !self.errors.contains(error)) {
+            tracing::error!("{error}; what it said before stays in force");
+        }
+        if errors.is_empty() && !self.errors.is_empty() {
+            tracing::info!("the manifests are without an error again");
+        }
+        self.errors = errors;
+    }
+
+    fn warn_of_node(&mut self) {
+        let is_missing = !self.catalog.has_own_node();
+        if is_missing && !self.warned_of_node {
+            let node = &self.node;
+            tracing::warn!(
+                %node,
+                "no Node of this name is among the manifests, so nothing is announced from here; add one, or give the right --node"
+            );
+        }
+        self.warned_of_node = is_missing;
+    }
+}
