@@ -196,7 +196,8 @@ impl Host {
     }
 }
 
-/// Asks a backend again on a connection from [`Host::tcp_connect`], which stays open.
+/// Asks a backend again on a connection from [`Host::tcp_connect`], which stays open. After an error, the answer to the
+/// question that failed may still come, and is then taken for that to the next.
 ///
 /// # Errors
 /// When there is no answer, or another server answers.
