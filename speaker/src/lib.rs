@@ -3,9 +3,12 @@
 //! The shell around `ironlb-speaker-core`: it gives the machine what Kubernetes, netlink and packet sockets deliver, and does
 //! what the machine says. It decides nothing about who announces what, or which frame is answered.
 //!
-//! Start with [`drive`], the loop that every speaker runs.
+//! Start with [`drive`], the loop that every speaker runs; [`kubernetes`] feeds it in a cluster.
 
 pub mod drive;
+pub mod kubernetes;
+mod layer2_status;
+mod metrics;
 mod sockets;
 
 pub use sockets::Traffic;

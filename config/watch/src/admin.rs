@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -57,11 +58,15 @@ impl AdminArgs {
     }
 }
 
+/// Brings metrics up to date that are not counted as things happen.
+pub type Refresh = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
 /// What the server shows.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Admin {
     registry: Arc<Registry>,
     barrier: Barrier,
+    refresh: Option<Arc<Refresh>>,
 }
 
 impl Admin {
@@ -70,7 +75,15 @@ impl Admin {
         Self {
             registry: Arc::new(registry),
             barrier,
+            refresh: None,
         }
+    }
+
+    /// The same, with `refresh` before metrics are shown.
+    #[must_use]
+    pub fn refreshed(mut self, refresh: Refresh) -> Self {
+        self.refresh = Some(Arc::new(refresh));
+        self
     }
 
     /// Serves until the process ends.
@@ -101,6 +114,9 @@ async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
+    if let Some(refresh) = &admin.refresh {
+        refresh().await;
+    }
     let mut text = String::new();
     match encode(&mut text, &admin.registry) {
         Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),

@@ -1,0 +1,149 @@
+//! What a speaker shows to dashboards, under MetalLB's names.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicI64;
+
+use ironlb_l2::Counters;
+use ironlb_model::ServiceKey;
+use ironlb_speaker_core::Speaker;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::Traffic;
+
+type Gauges<L> = Family<L, Gauge<i64, AtomicI64>>;
+
+/// The speaker's gauges. MetalLB's counters by address end with the address, so gauges they are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics {
+    announced: Gauges<Announced>,
+    requests: Gauges<Address>,
+    responses: Gauges<Address>,
+    gratuitous: Gauges<Address>,
+    frames_received: Gauge,
+    frames_sent: Gauge,
+    frames_unsent: Gauge,
+    overflows: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Announced {
+    service: String,
+    protocol: &'static str,
+    node: String,
+    ip: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Address {
+    ip: String,
+}
+
+/// What a speaker says of itself at one moment.
+pub(crate) struct Snapshot {
+    announced: Vec<(ServiceKey, IpAddr)>,
+    counters: BTreeMap<IpAddr, Counters>,
+    traffic: Traffic,
+}
+
+impl Snapshot {
+    pub(crate) fn of(speaker: &Speaker, traffic: &Traffic) -> Self {
+        Self {
+            announced: speaker
+                .announced()
+                .map(|(service, ip)| (service.clone(), ip))
+                .collect(),
+            counters: speaker.counters(),
+            traffic: *traffic,
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "metallb_speaker_announced",
+            "Services announced from this node, by address",
+            metrics.announced.clone(),
+        );
+        let layer2 = registry.sub_registry_with_prefix("metallb_layer2");
+        layer2.register(
+            "requests_received",
+            "ARP and NDP requests for an address",
+            metrics.requests.clone(),
+        );
+        layer2.register(
+            "responses_sent",
+            "ARP and NDP responses for an address",
+            metrics.responses.clone(),
+        );
+        layer2.register(
+            "gratuitous_sent",
+            "Gratuitous announcements of an address",
+            metrics.gratuitous.clone(),
+        );
+        let frames = registry.sub_registry_with_prefix("ironlb_frames");
+        frames.register(
+            "received",
+            "ARP and NDP frames received",
+            metrics.frames_received.clone(),
+        );
+        frames.register(
+            "sent",
+            "ARP and NDP frames sent",
+            metrics.frames_sent.clone(),
+        );
+        frames.register(
+            "unsent",
+            "Frames not sent: a queue full, an interface down",
+            metrics.frames_unsent.clone(),
+        );
+        frames.register(
+            "overflows",
+            "Frames lost before they were read",
+            metrics.overflows.clone(),
+        );
+        metrics
+    }
+
+    /// Shows `snapshot` and nothing else.
+    pub(crate) fn show(&self, node: &str, snapshot: &Snapshot) {
+        self.announced.clear();
+        for (service, ip) in &snapshot.announced {
+            let labels = Announced {
+                service: service.to_string(),
+                protocol: "layer2",
+                node: node.to_owned(),
+                ip: ip.to_string(),
+            };
+            self.announced.get_or_create(&labels).set(1);
+        }
+        for gauges in [&self.requests, &self.responses, &self.gratuitous] {
+            gauges.clear();
+        }
+        for (ip, counters) in &snapshot.counters {
+            let labels = Address { ip: ip.to_string() };
+            self.requests
+                .get_or_create(&labels)
+                .set(shown(counters.requests_received));
+            self.responses
+                .get_or_create(&labels)
+                .set(shown(counters.responses_sent));
+            self.gratuitous
+                .get_or_create(&labels)
+                .set(shown(counters.gratuitous_sent));
+        }
+        self.frames_received.set(shown(snapshot.traffic.received));
+        self.frames_sent.set(shown(snapshot.traffic.sent));
+        self.frames_unsent.set(shown(snapshot.traffic.unsent));
+        self.overflows.set(shown(snapshot.traffic.overflows));
+    }
+}
+
+fn shown(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
