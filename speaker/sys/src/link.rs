@@ -140,13 +140,15 @@ impl Drop for Connection {
     }
 }
 
-/// Every interface and every address.
+/// Every interface and every address. One after the other: the kernel refuses a second dump on a socket that has one running.
 async fn everything(handle: &Handle) -> Result<Vec<RouteNetlinkMessage>, rtnetlink::Error> {
     let links = handle.link().get().execute();
     let links = links.map_ok(RouteNetlinkMessage::NewLink);
+    let mut everything: Vec<_> = links.try_collect().await?;
     let addresses = handle.address().get().execute();
     let addresses = addresses.map_ok(RouteNetlinkMessage::NewAddress);
-    links.chain(addresses).try_collect().await
+    everything.append(&mut addresses.try_collect().await?);
+    Ok(everything)
 }
 
 /// Sends each; `None` when nobody listens any more.
