@@ -68,7 +68,8 @@ impl<'a> Rules<'a> {
             Wish::Unreadable => false,
             Wish::Exactly(ips) => {
                 let ips: Vec<_> = ips.into_iter().collect();
-                self.pool_of_all(&ips).is_some()
+                let all = families(service).len() == ips.len();
+                all && self.pool_of_all(&ips).is_some()
                     && self.permit(service, &ips).is_ok()
                     && ips.iter().all(free)
             }
@@ -179,35 +180,43 @@ impl<'a> Rules<'a> {
 
 /// Who holds which address, by status.
 #[derive(Debug, Default)]
-pub struct Holders<'a>(BTreeMap<IpAddr, Vec<&'a Service>>);
+pub struct Holders<'a> {
+    ours: BTreeMap<IpAddr, Vec<&'a Service>>,
+    foreign: BTreeSet<IpAddr>,
+}
 
 impl<'a> Holders<'a> {
-    /// The addresses in the status of those of `services` that are ours.
+    /// The addresses in the status of `services`.
     pub fn of(services: impl Iterator<Item = &'a Service>, class: Option<&str>) -> Self {
         let mut holders = Self::default();
-        for service in services.filter(|service| service.is_ours(class)) {
+        for service in services {
             for ip in addresses(service) {
-                holders.0.entry(ip).or_default().push(service);
+                if service.is_ours(class) {
+                    holders.ours.entry(ip).or_default().push(service);
+                } else {
+                    holders.foreign.insert(ip);
+                }
             }
         }
         holders
     }
 
-    /// Every address with those that hold it.
+    /// Every address with those of ours that hold it.
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &[&'a Service])> {
-        self.0
+        self.ours
             .iter()
             .map(|(ip, services)| (*ip, services.as_slice()))
     }
 
-    /// Whether `service` may hold `ip` beside all others that do.
+    /// Whether `service` may be given `ip`: all others that hold it share it, and it is in the status of none that is
+    /// not ours.
     pub fn admit(&self, ip: IpAddr, service: &Service) -> bool {
-        self.rival(ip, service).is_none()
+        self.rival(ip, service).is_none() && !self.foreign.contains(&ip)
     }
 
-    /// Somebody that holds `ip` and does not share it with `service`.
+    /// Somebody of ours that holds `ip` and does not share it with `service`.
     pub fn rival(&self, ip: IpAddr, service: &Service) -> Option<&'a ServiceKey> {
-        let others = self.0.get(&ip)?.iter();
+        let others = self.ours.get(&ip)?.iter();
         others
             .filter(|other| other.key != service.key)
             .find(|other| !may_share(service, other))

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ironlb_model::config::OnRemoval;
 use ironlb_model::{
     EndpointSlice, Family, L2Advertisement, Labels, Link, Name, Node, Pool, Service, TrafficPolicy,
 };
@@ -39,8 +40,8 @@ impl<'a> Rules<'a> {
 
     /// Whether `node` may answer for `ip` on behalf of `service`, or why not.
     ///
-    /// `kept` is for an address that the node announced before its pool went: until the controller has moved it, it
-    /// still is the Service's, and may be answered for.
+    /// `kept` is for an address that was in a pool when the Service came to hold it, as far as the speaker knows: until
+    /// the controller has moved it, it still is the Service's, and may be answered for.
     pub fn permit(
         &self,
         node: &str,
@@ -57,7 +58,7 @@ impl<'a> Rules<'a> {
         let known = self.seen.nodes.get(node).ok_or("the node is unknown")?;
         self.permit_node(known)?;
         self.permit_endpoints(node, service)?;
-        match self.pool_of(ip) {
+        match self.pool_of(service, ip) {
             None if kept => Ok(()),
             None => Err("the address is in no pool"),
             Some(pool) => self.permit_advertisement(known, service, pool),
@@ -81,7 +82,7 @@ impl<'a> Rules<'a> {
         ip: IpAddr,
     ) -> Option<BTreeSet<String>> {
         let labels = &self.seen.nodes.get(node)?.labels;
-        let pool = self.pool_of(ip)?;
+        let pool = self.pool_of(service, ip)?;
         let advertisements: Vec<_> = self
             .advertisements(pool, service)
             .filter(|advertisement| advertisement.selects_node(labels))
@@ -100,7 +101,8 @@ impl<'a> Rules<'a> {
 
     /// How much the advertisements prefer `node` for `ip`.
     pub fn preference(&self, node: &str, service: &Service, ip: IpAddr) -> u32 {
-        let (Some(node), Some(pool)) = (self.seen.nodes.get(node), self.pool_of(ip)) else {
+        let (Some(node), Some(pool)) = (self.seen.nodes.get(node), self.pool_of(service, ip))
+        else {
             return 0;
         };
         self.advertisements(pool, service)
@@ -110,11 +112,14 @@ impl<'a> Rules<'a> {
             .sum()
     }
 
-    /// The pool that has `ip`.
-    pub fn pool_of(&self, ip: IpAddr) -> Option<&'a Pool> {
-        let pools = self.seen.config.as_deref()?.pools.values();
+    /// The pool that `service` has `ip` from: the one that has the address; else the one that the Service was given it
+    /// from, when that holds on to what it has given (`onRemoval: Hold`).
+    pub fn pool_of(&self, service: &Service, ip: IpAddr) -> Option<&'a Pool> {
+        let pools = &self.seen.config.as_deref()?.pools;
         let has = |pool: &&Pool| pool.ranges.iter().any(|range| range.contains(ip));
-        pools.into_iter().find(has)
+        let from = || pools.get(service.allocated_from.as_deref()?);
+        let holds = |pool: &&Pool| pool.on_removal == OnRemoval::Hold;
+        pools.values().find(has).or_else(|| from().filter(holds))
     }
 
     /// The L2Advertisements for the addresses of `pool` that `service` holds.

@@ -77,13 +77,10 @@ fn examine_addresses(cluster: &mut Cluster, world: &Seen) {
             cluster.violated("without an address there is no pool annotation", detail);
         }
     }
-    for service in world
-        .services
-        .values()
-        .filter(|service| !service.is_load_balancer)
-    {
-        if !service.ingress.is_empty() {
-            let detail = format!("{} holds {:?}", service.key, addresses(service));
+    for service in world.services.values() {
+        let of_our_class = service.class.as_deref() == class;
+        if of_our_class && !service.is_load_balancer && !service.ingress.is_empty() {
+            let detail = format!("{service:?}");
             cluster.violated("who is no LoadBalancer has no address", detail);
         }
     }
@@ -252,7 +249,7 @@ fn reach(
 }
 
 fn is_compat(rules: &announcement::Rules<'_>, service: &Service, ip: IpAddr) -> bool {
-    rules.pool_of(ip).is_some_and(|pool| {
+    rules.pool_of(service, ip).is_some_and(|pool| {
         let mut advertisements = rules.advertisements(pool, service);
         advertisements.any(|advertisement| advertisement.election == Election::MetallbCompat)
     })

@@ -1,6 +1,6 @@
 //! The controllers: what they are told, and what is checked of each decision as it is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ironlb_controller_core::io::{Input, Output, StatusWrite, WriteOutcome};
@@ -20,6 +20,8 @@ pub struct ControllerHost {
     machine: Controller,
     /// Writes that were not answered yet.
     under_way: BTreeMap<ServiceKey, StatusWrite>,
+    /// Services of which a write failed: it may have happened, so that the same may be written again.
+    uncertain: BTreeSet<ServiceKey>,
 }
 
 impl Cluster {
@@ -29,6 +31,7 @@ impl Cluster {
             common: Common::new(&[Kind::Config, Kind::Namespace, Kind::Service]),
             machine: new_machine(self.profile.class.clone()),
             under_way: BTreeMap::new(),
+            uncertain: BTreeSet::new(),
         });
     }
 
@@ -38,6 +41,7 @@ impl Cluster {
             host.common.begin();
             host.machine = new_machine(class);
             host.under_way.clear();
+            host.uncertain.clear();
         }
     }
 
@@ -77,9 +81,12 @@ impl Cluster {
         }
         host.under_way.remove(&service);
         match outcome {
-            WriteOutcome::Done => {}
+            WriteOutcome::Done => drop(host.uncertain.remove(&service)),
             WriteOutcome::Conflict | WriteOutcome::Gone => self.counts.conflicts += 1,
-            WriteOutcome::Failed => self.counts.failures += 1,
+            WriteOutcome::Failed => {
+                self.counts.failures += 1;
+                host.uncertain.insert(service.clone());
+            }
         }
         self.note(format_args!(
             "controller {index} hears {outcome:?} for {service}"
@@ -173,9 +180,9 @@ impl Cluster {
             // It was decided on what is gone by now, and will conflict.
             return Ok(());
         }
-        if service.ingress == ingress(write)
-            && service.allocated_from.as_deref() == write.pool.as_deref()
-        {
+        let same = service.ingress == ingress(write)
+            && service.allocated_from.as_deref() == write.pool.as_deref();
+        if same && !host.uncertain.contains(&write.service) {
             return Err(("a write changes something", String::new()));
         }
         let Some(rules) = Rules::of(seen, self.profile.class.as_deref()) else {
@@ -195,7 +202,7 @@ impl Cluster {
     ) -> Result<(), (&'static str, String)> {
         let held = addresses(service);
         let removed = held.iter().any(|ip| !write.ips.contains(ip));
-        if !removed || rules.permit(service, &held).is_err() {
+        if !removed || !self.profile.fenced || rules.permit(service, &held).is_err() {
             return Ok(());
         }
         let Some(host) = self.controllers.get(index) else {

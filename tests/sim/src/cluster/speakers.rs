@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironlb_model::{Family, Link, Mac, ServiceKey, Time};
+use ironlb_model::{Family, Link, Mac, Range, ServiceKey, Time};
 use ironlb_speaker_core::io::{Input, Layer2Status, Output};
 use ironlb_speaker_core::{Settings, Speaker};
 use regex::Regex;
@@ -32,6 +32,8 @@ pub struct SpeakerHost {
     links_changed: Time,
     /// The addresses that it answers for, and since when.
     pub owned: BTreeMap<IpAddr, Time>,
+    /// What the pools of any configuration had that it was told of.
+    pooled: BTreeSet<Range>,
 }
 
 impl Cluster {
@@ -45,6 +47,7 @@ impl Cluster {
             sockets: BTreeMap::new(),
             links_changed: Time::ZERO,
             owned: BTreeMap::new(),
+            pooled: BTreeSet::new(),
         });
         self.machines.push(machine);
     }
@@ -114,7 +117,13 @@ impl Cluster {
 
     pub(super) fn tell_speaker(&mut self, index: usize, notice: Notice) {
         let input = match notice {
-            Notice::Applied(Object::Config(config)) => Input::Config(config),
+            Notice::Applied(Object::Config(config)) => {
+                if let Some(host) = self.speakers.get_mut(index) {
+                    let ranges = config.pools.values().flat_map(|pool| &pool.ranges);
+                    host.pooled.extend(ranges);
+                }
+                Input::Config(config)
+            }
             Notice::Applied(Object::Node(node)) => Input::NodeApplied(node),
             Notice::Applied(Object::Service(service)) => Input::ServiceApplied(service),
             Notice::Applied(Object::Endpoints(slice)) => Input::EndpointsApplied(slice),
@@ -175,7 +184,7 @@ impl Cluster {
         let mut wrong = None;
         for (key, ip) in host.machine.announced() {
             let service = seen.services.get(key).ok_or("the Service is gone");
-            let kept = host.owned.contains_key(&ip);
+            let kept = host.had_a_pool(ip);
             let verdict =
                 service.and_then(|service| rules.permit(&machine.name, service, ip, kept));
             wrong = wrong.or_else(|| verdict.err().map(|reason| (key.clone(), ip, reason)));
@@ -407,14 +416,15 @@ impl Cluster {
         if host.machine.announced().all(|(_, ip)| ip != claim.ip) {
             return Err("it does not own it".to_owned());
         }
-        let kept = host.owned.contains_key(&claim.ip);
+        let kept = host.had_a_pool(claim.ip);
         let mut reason = "no Service holds the address".to_owned();
         for service in rules.holders(claim.ip) {
             match rules.permit(&machine.name, service, claim.ip, kept) {
                 Err(why) => reason = format!("{}: {why}", service.key),
                 Ok(()) => match rules.interfaces(&machine.name, service, claim.ip) {
                     Some(names)
-                        if !names.contains(&link.name) && rules.pool_of(claim.ip).is_some() =>
+                        if !names.contains(&link.name)
+                            && rules.pool_of(service, claim.ip).is_some() =>
                     {
                         reason = format!("{}: not on {}", service.key, link.name);
                     }
@@ -433,6 +443,11 @@ impl SpeakerHost {
         self.links.clear();
         self.sockets.clear();
         self.owned.clear();
+        self.pooled.clear();
+    }
+
+    fn had_a_pool(&self, ip: IpAddr) -> bool {
+        self.pooled.iter().any(|range| range.contains(ip))
     }
 }
 

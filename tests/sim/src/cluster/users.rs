@@ -329,7 +329,7 @@ impl Cluster {
     fn edit_config(&mut self, edit: impl FnOnce(&mut Self, &mut Config)) {
         let mut config = (*self.api.config()).clone();
         edit(self, &mut config);
-        self.note(format_args!("config {config:?}"));
+        self.note(format_args!("config {}", summary(&config)));
         self.put(Object::Config(Arc::new(config)));
     }
 
@@ -410,6 +410,30 @@ impl Cluster {
 
 fn draw_wish_again(service: &Service) -> bool {
     service.requested_ips.is_none() && service.load_balancer_ip.is_none()
+}
+
+/// A configuration on one line.
+fn summary(config: &Config) -> String {
+    let mut line = String::new();
+    for pool in config.pools.values() {
+        let ranges: Vec<_> = pool.ranges.iter().map(Range::to_string).collect();
+        let Pool {
+            name,
+            auto_assign,
+            avoid_buggy_ips,
+            on_removal,
+            ..
+        } = pool;
+        let flags = format!("auto {auto_assign}, avoid {avoid_buggy_ips}, {on_removal:?}");
+        line += &format!(
+            "{name} {ranges:?} {flags} {:?} {:?}; ",
+            pool.allocation, pool.labels
+        );
+    }
+    for advertisement in config.l2_advertisements.values() {
+        line += &format!("{advertisement:?}; ");
+    }
+    line
 }
 
 /// Blocks that no pool overlaps.
