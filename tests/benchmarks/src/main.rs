@@ -1,1 +1,79 @@
-fn main() {}
+//! Measures what the documentation claims, and compares it with the figures asked for.
+//!
+//! `tests/bench NAME... [-o json]`. To add a benchmark, add a module with a `run(&Report)` and a line to [`BENCHES`].
+//! It measures ironlb alone: what peers need was measured elsewhere, on their own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod allocate;
+mod config;
+mod report;
+
+use clap::{Parser, ValueEnum};
+use peak_alloc::PeakAlloc;
+
+use report::Report;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// Name, what it measures, and how.
+type Bench = (
+    &'static str,
+    &'static str,
+    fn(&Report) -> anyhow::Result<()>,
+);
+
+const BENCHES: &[Bench] = &[
+    (
+        "allocate",
+        "addresses to Services, and pools changed under them",
+        allocate::run,
+    ),
+    (
+        "config",
+        "reading and validating a configuration",
+        config::run,
+    ),
+];
+
+/// Measures ironlb.
+#[derive(Parser)]
+struct Arguments {
+    /// What to measure; everything when nothing is named.
+    names: Vec<String>,
+    /// Name what there is to measure.
+    #[arg(long)]
+    list: bool,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+/// How to print measurements.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One object on a line each.
+    Json,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        for (name, what, _) in BENCHES {
+            println!("{name:10} {what}");
+        }
+        return Ok(());
+    }
+    let known = |name: &&String| BENCHES.iter().any(|(known, ..)| known == name);
+    if let Some(unknown) = arguments.names.iter().find(|name| !known(name)) {
+        anyhow::bail!("there is no benchmark {unknown:?}; --list names them all");
+    }
+    for (name, _, run) in BENCHES {
+        if arguments.names.is_empty() || arguments.names.iter().any(|wanted| wanted == name) {
+            run(&Report::new(name, arguments.output == Format::Json))?;
+        }
+    }
+    Ok(())
+}
