@@ -11,9 +11,11 @@
 #![forbid(unsafe_code)]
 
 pub mod alloc;
+mod choose;
 pub mod controller;
 mod decide;
 pub mod io;
+mod ledger;
 mod pool;
 mod pools;
 mod record;

@@ -16,6 +16,7 @@ use crate::usage::Usage;
 #[derive(Debug)]
 pub(crate) struct PoolState {
     pub(crate) pool: Pool,
+    /// By family, entry and last address: the first address. So the lowest is taken without moving its run.
     free: BTreeMap<(Family, u32, u128), u128>,
     usage: Usage,
 }
@@ -42,12 +43,12 @@ impl PoolState {
                 if let (Some(from), Some(to)) = (first, below(taken).and_then(|n| skip.down(n)))
                     && from <= to
                 {
-                    runs.push(((range.family(), entry, from), to));
+                    runs.push(((range.family(), entry, to), from));
                 }
                 first = taken.checked_add(1).and_then(|next| skip.up(next));
             }
             if let (Some(from), Some(to)) = (first, skip.down(skip.last)) {
-                runs.push(((range.family(), entry, from), to));
+                runs.push(((range.family(), entry, to), from));
             }
         }
         state.free = runs.into_iter().collect();
@@ -60,8 +61,8 @@ impl PoolState {
 
     /// The lowest free address of the first entry that has one.
     pub(crate) fn first_free(&self, family: Family) -> Option<IpAddr> {
-        let (&(found, _, first), _) = self.free.range((family, 0, 0)..).next()?;
-        (found == family).then(|| address(family, first))
+        let (&(found, _, _), first) = self.free.range((family, 0, 0)..).next()?;
+        (found == family).then(|| address(family, *first))
     }
 
     pub(crate) fn has_free(&self, family: Family) -> bool {
@@ -79,23 +80,22 @@ impl PoolState {
         let Some(skip) = self.skip(entry).filter(|skip| skip.allows(taken)) else {
             return;
         };
-        let run = self
-            .free
-            .range((family, entry, 0)..=(family, entry, taken))
-            .next_back();
-        let Some((&(_, _, first), &last)) = run.filter(|(_, last)| taken <= **last) else {
+        let Some((last, first)) = self.run_to(family, entry, taken) else {
             return;
         };
-        self.free.remove(&(family, entry, first));
-        if let Some(to) = below(taken).and_then(|n| skip.down(n))
-            && first <= to
-        {
-            self.free.insert((family, entry, first), to);
+        if taken < *first {
+            return;
         }
-        if let Some(from) = taken.checked_add(1).and_then(|n| skip.up(n))
-            && from <= last
-        {
-            self.free.insert((family, entry, from), last);
+        let left = below(taken).and_then(|n| skip.down(n));
+        let left = left.filter(|to| *first <= *to).map(|to| (to, *first));
+        match taken.checked_add(1).and_then(|n| skip.up(n)) {
+            Some(from) if from <= last => *first = from,
+            _ => {
+                self.free.remove(&(family, entry, last));
+            }
+        }
+        if let Some((to, from)) = left {
+            self.free.insert((family, entry, to), from);
         }
         self.usage.of_mut(family).in_use += 1;
     }
@@ -106,25 +106,25 @@ impl PoolState {
         let Some(skip) = self.skip(entry).filter(|skip| skip.allows(freed)) else {
             return;
         };
-        let mut first = freed;
-        let mut last = freed;
-        if let Some(left) = below(freed).and_then(|n| skip.down(n)) {
-            let run = self
-                .free
-                .range((family, entry, 0)..=(family, entry, left))
-                .next_back();
-            if let Some((&(_, _, start), _)) = run.filter(|(_, end)| **end == left) {
-                first = start;
+        let left = below(freed).and_then(|n| skip.down(n));
+        let left = left.and_then(|to| self.free.remove(&(family, entry, to)));
+        let first = left.unwrap_or(freed);
+        let next = freed.checked_add(1).and_then(|n| skip.up(n));
+        match self.run_to(family, entry, freed) {
+            Some((_, start)) if Some(*start) == next => *start = first,
+            _ => {
+                self.free.insert((family, entry, freed), first);
             }
         }
-        if let Some(right) = freed.checked_add(1).and_then(|n| skip.up(n))
-            && let Some(end) = self.free.remove(&(family, entry, right))
-        {
-            last = end;
-        }
-        self.free.insert((family, entry, first), last);
         let count = self.usage.of_mut(family);
         count.in_use = count.in_use.saturating_sub(1);
+    }
+
+    /// The first run of an entry that ends at `number` or above: its last address, and its first to change.
+    fn run_to(&mut self, family: Family, entry: u32, number: u128) -> Option<(u128, &mut u128)> {
+        let runs = (family, entry, number)..=(family, entry, u128::MAX);
+        let (&(_, _, last), first) = self.free.range_mut(runs).next()?;
+        Some((last, first))
     }
 
     fn skip(&self, entry: u32) -> Option<Skip> {

@@ -227,23 +227,26 @@ pub(crate) struct SharedAddresses {
     shelves: BTreeMap<Arc<Bond>, BTreeMap<(Name, Family), Shelf>>,
 }
 
-/// The addresses of one bond in one pool and family, and on how many of them each port is used.
+/// The addresses of one bond in one pool and family, with the number of Services on each.
 #[derive(Debug, Default)]
 struct Shelf {
     addresses: BTreeMap<IpAddr, usize>,
-    used: BTreeMap<PortKey, usize>,
+    /// For every port that is used on one of them: those on which it is not.
+    room: BTreeMap<PortKey, Room>,
+}
+
+/// Where a port is not used, and on how many addresses it is.
+#[derive(Debug, Default)]
+struct Room {
+    addresses: BTreeSet<IpAddr>,
+    used: usize,
 }
 
 impl SharedAddresses {
     pub(crate) fn insert(&mut self, sharing: &Sharing, pool: &Name, address: IpAddr) {
         let pools = self.shelves.entry(Arc::clone(&sharing.bond)).or_default();
-        let shelf = pools
-            .entry((pool.clone(), Family::of(address)))
-            .or_default();
-        *shelf.addresses.entry(address).or_default() += 1;
-        for port in &sharing.ports {
-            *shelf.used.entry(*port).or_default() += 1;
-        }
+        let at = (pool.clone(), Family::of(address));
+        pools.entry(at).or_default().insert(&sharing.ports, address);
     }
 
     pub(crate) fn remove(&mut self, sharing: &Sharing, pool: &Name, address: IpAddr) {
@@ -252,10 +255,7 @@ impl SharedAddresses {
         };
         let at = (pool.clone(), Family::of(address));
         if let Some(shelf) = pools.get_mut(&at) {
-            decrement(&mut shelf.addresses, &address);
-            for port in &sharing.ports {
-                decrement(&mut shelf.used, port);
-            }
+            shelf.remove(&sharing.ports, address);
             if shelf.addresses.is_empty() {
                 pools.remove(&at);
             }
@@ -279,38 +279,62 @@ impl SharedAddresses {
         has(Family::V4) || has(Family::V6)
     }
 
-    /// The addresses of the bond in `pool`, ascending; none when a port of `sharing` is in use on every one.
-    pub(crate) fn addresses(
-        &self,
+    /// The addresses of the bond in `pool`, ascending, on which the port of `sharing` that has the least room is free.
+    pub(crate) fn addresses<'a>(
+        &'a self,
         sharing: &Sharing,
         pool: &Name,
         family: Family,
-    ) -> impl Iterator<Item = IpAddr> {
-        let shelf = self
-            .shelves
-            .get(&sharing.bond)
-            .and_then(|pools| pools.get(&(pool.clone(), family)))
-            .filter(|shelf| shelf.may_have_room(&sharing.ports));
-        shelf
-            .into_iter()
-            .flat_map(|shelf| shelf.addresses.keys().copied())
+    ) -> Box<dyn Iterator<Item = IpAddr> + 'a> {
+        let pools = self.shelves.get(&sharing.bond);
+        let shelf = pools.and_then(|pools| pools.get(&(pool.clone(), family)));
+        let Some(shelf) = shelf else {
+            return Box::new(std::iter::empty());
+        };
+        let rooms = sharing.ports.iter().filter_map(|port| shelf.room.get(port));
+        match rooms.min_by_key(|room| room.addresses.len()) {
+            Some(room) => Box::new(room.addresses.iter().copied()),
+            None => Box::new(shelf.addresses.keys().copied()),
+        }
     }
 }
 
 impl Shelf {
-    fn may_have_room(&self, ports: &BTreeSet<PortKey>) -> bool {
-        let everywhere = self.addresses.len();
-        ports
-            .iter()
-            .all(|port| self.used.get(port).is_none_or(|used| *used < everywhere))
+    fn insert(&mut self, ports: &BTreeSet<PortKey>, address: IpAddr) {
+        let services = self.addresses.entry(address).or_default();
+        *services += 1;
+        if *services == 1 {
+            for room in self.room.values_mut() {
+                room.addresses.insert(address);
+            }
+        }
+        for port in ports {
+            let room = self.room.entry(*port).or_insert_with(|| Room {
+                addresses: self.addresses.keys().copied().collect(),
+                used: 0,
+            });
+            room.addresses.remove(&address);
+            room.used += 1;
+        }
     }
-}
 
-fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            counts.remove(key);
+    fn remove(&mut self, ports: &BTreeSet<PortKey>, address: IpAddr) {
+        for port in ports {
+            if let Some(room) = self.room.get_mut(port) {
+                room.addresses.insert(address);
+                room.used = room.used.saturating_sub(1);
+                if room.used == 0 {
+                    self.room.remove(port);
+                }
+            }
+        }
+        let services = self.addresses.entry(address).or_default();
+        *services = services.saturating_sub(1);
+        if *services == 0 {
+            self.addresses.remove(&address);
+            for room in self.room.values_mut() {
+                room.addresses.remove(&address);
+            }
         }
     }
 }

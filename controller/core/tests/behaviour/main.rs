@@ -1,5 +1,5 @@
 //! What the controller does, seen from the API. One file per behaviour.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, too
 
 mod assignment;
 mod cluster;

@@ -1,0 +1,273 @@
+//! The choice of an address: what a request leaves open, and what speaks against it.
+
+use std::net::IpAddr;
+
+use ironlb_model::{Family, Name, ServiceKey};
+
+use crate::alloc::{Allocator, Request};
+use crate::pool::PoolState;
+use crate::refusal::{Families, Names, Refusal};
+
+/// What a Service is to have.
+pub(crate) struct Pick {
+    pub(crate) pool: Name,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl Allocator {
+    pub(crate) fn choose(&self, request: &Request<'_>) -> Result<Pick, Refusal> {
+        if self.ledger.pools.is_empty() {
+            return Err(Refusal::NoPools);
+        }
+        if !request.addresses.is_empty() {
+            return self.choose_addresses(request);
+        }
+        match request.pool {
+            Some(pool) => self.choose_in(request, pool),
+            None => self.choose_anywhere(request),
+        }
+    }
+
+    fn choose_addresses(&self, request: &Request<'_>) -> Result<Pick, Refusal> {
+        let needed = match request.families {
+            Families::PreferBoth(_) => Families::Both,
+            needed => needed,
+        };
+        if !needed.accept(request.addresses) {
+            return Err(Refusal::OtherFamily {
+                addresses: request.addresses.to_vec(),
+                needed,
+            });
+        }
+        let pick = self.pick_exactly(request, request.addresses, None)?;
+        match request.pool {
+            Some(asked) if asked != &*pick.pool => Err(Refusal::OtherPool {
+                addresses: request.addresses.to_vec(),
+                asked: asked.to_owned(),
+                actual: pick.pool,
+            }),
+            _ => Ok(pick),
+        }
+    }
+
+    pub(crate) fn pick_exactly(
+        &self,
+        request: &Request<'_>,
+        addresses: &[IpAddr],
+        held_by: Option<&Name>,
+    ) -> Result<Pick, Refusal> {
+        let pool_of = |address: &IpAddr| {
+            let pool = self.ledger.pools.of_address(*address).or(held_by);
+            pool.ok_or(Refusal::OutsidePools(*address))
+        };
+        let mut all = addresses.iter().map(pool_of);
+        let pool = all.next().unwrap_or(Err(Refusal::NoPools))?;
+        for other in all {
+            let other = other?;
+            if other != pool {
+                return Err(Refusal::TwoPools {
+                    addresses: addresses.to_vec(),
+                    pools: vec![pool.clone(), other.clone()],
+                });
+            }
+        }
+        let state = self.pool(pool)?;
+        self.enter(request, state)?;
+        for address in addresses {
+            if !state.allows(*address) && held_by != Some(pool) {
+                return Err(Refusal::Buggy {
+                    address: *address,
+                    pool: pool.clone(),
+                });
+            }
+            self.admit(request, *address)?;
+        }
+        Ok(Pick {
+            pool: pool.clone(),
+            addresses: addresses.to_vec(),
+        })
+    }
+
+    fn choose_in(&self, request: &Request<'_>, pool: &str) -> Result<Pick, Refusal> {
+        let state = self.pool(pool)?;
+        self.enter(request, state)?;
+        let name = &state.pool.name;
+        let mut attempts = request.families.attempts().iter();
+        let found = attempts.find_map(|families| self.pick(request, name, families));
+        found.ok_or_else(|| {
+            let lacking = |family: &Family| self.address_in(request, name, *family).is_none();
+            let family = match request.families {
+                Families::One(family) => family,
+                Families::Both => {
+                    let absent = |family: &Family| !self.pool_has(name, *family);
+                    let mut all = Family::ALL.into_iter();
+                    let absent = all.clone().find(absent);
+                    absent.or_else(|| all.find(lacking)).unwrap_or(Family::V4)
+                }
+                Families::PreferBoth(family) if self.pool_has(name, family) => family,
+                Families::PreferBoth(family) if self.pool_has(name, family.other()) => {
+                    family.other()
+                }
+                Families::PreferBoth(family) => family,
+            };
+            self.lacks(name, family)
+        })
+    }
+
+    /// Pools meant for the Service first, then those for everybody. Among either, a pool where its sharing key has an
+    /// address already comes first.
+    fn choose_anywhere(&self, request: &Request<'_>) -> Result<Pick, Refusal> {
+        let pinned = self.pinned(request);
+        let attempts = request.families.attempts();
+        for families in attempts {
+            let mut with_key = pinned.iter().filter(|pool| self.has_key(request, pool));
+            let found = with_key
+                .find_map(|pool| self.pick_shared(request, pool, families))
+                .or_else(|| {
+                    pinned
+                        .iter()
+                        .find_map(|pool| self.pick(request, pool, families))
+                });
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        for families in attempts {
+            let found = self
+                .open_with_key(request)
+                .find_map(|pool| self.pick_shared(request, pool, families))
+                .or_else(|| {
+                    let mut open = self.ledger.pools.open(families);
+                    open.find_map(|pool| self.pick(request, pool, families))
+                });
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        Err(self.exhausted(request, &pinned))
+    }
+
+    fn has_key(&self, request: &Request<'_>, pool: &Name) -> bool {
+        let sharing = request.sharing.as_ref();
+        sharing.is_some_and(|sharing| self.ledger.shared.is_in(sharing, pool))
+    }
+
+    fn open_with_key<'a>(&'a self, request: &'a Request<'_>) -> impl Iterator<Item = &'a Name> {
+        let sharing = request.sharing.as_ref();
+        let pools = sharing
+            .into_iter()
+            .flat_map(|sharing| self.ledger.shared.pools(sharing));
+        pools.filter(|name| {
+            let pool = self.ledger.pools.get(name).map(|state| &state.pool);
+            pool.is_some_and(|pool| pool.auto_assign && pool.allocation.is_none())
+        })
+    }
+
+    /// An address of each family from one pool, at least one of them shared.
+    fn pick_shared(&self, request: &Request<'_>, pool: &Name, families: &[Family]) -> Option<Pick> {
+        let mut shared = families
+            .iter()
+            .filter_map(|family| self.shared_address(request, pool, *family));
+        shared.next()?;
+        self.pick(request, pool, families)
+    }
+
+    /// An address of each family from one pool.
+    fn pick(&self, request: &Request<'_>, pool: &Name, families: &[Family]) -> Option<Pick> {
+        let addresses = families
+            .iter()
+            .map(|family| self.address_in(request, pool, *family))
+            .collect::<Option<Vec<IpAddr>>>()?;
+        Some(Pick {
+            pool: pool.clone(),
+            addresses,
+        })
+    }
+
+    /// The address in `pool` that the sharing key has already, or the lowest free one.
+    pub(crate) fn address_in(
+        &self,
+        request: &Request<'_>,
+        pool: &Name,
+        family: Family,
+    ) -> Option<IpAddr> {
+        self.shared_address(request, pool, family)
+            .or_else(|| self.ledger.pools.get(pool)?.first_free(family))
+    }
+
+    fn shared_address(&self, request: &Request<'_>, pool: &Name, family: Family) -> Option<IpAddr> {
+        let sharing = request.sharing.as_ref()?;
+        let state = self.ledger.pools.get(pool)?;
+        let mut addresses = self.ledger.shared.addresses(sharing, pool, family);
+        addresses.find(|address| {
+            self.ledger.pools.of_address(*address) == Some(pool)
+                && state.allows(*address)
+                && self.admit(request, *address).is_ok()
+        })
+    }
+
+    /// Whether the others on `address`, or those who have it in their status, let the Service have it.
+    fn admit(&self, request: &Request<'_>, address: IpAddr) -> Result<(), Refusal> {
+        let service = request.service;
+        let sharing = request.sharing.as_ref();
+        let has = self.has(service, address);
+        self.ledger
+            .admit(service, sharing, address, has)
+            .map_err(|conflict| Refusal::Taken { address, conflict })
+    }
+
+    fn has(&self, service: &ServiceKey, address: IpAddr) -> bool {
+        let allocation = self.get(service);
+        allocation.is_some_and(|allocation| allocation.addresses().any(|a| a == address))
+    }
+
+    fn pool(&self, name: &str) -> Result<&PoolState, Refusal> {
+        self.ledger
+            .pools
+            .get(name)
+            .ok_or_else(|| Refusal::UnknownPool {
+                pool: name.to_owned(),
+                known: Names::of(self.ledger.pools.iter().map(|(name, _)| name)),
+            })
+    }
+
+    fn enter(&self, request: &Request<'_>, state: &PoolState) -> Result<(), Refusal> {
+        self.ledger
+            .pools
+            .admits(&state.pool, request.service, request.labels)
+            .map_err(|fence| Refusal::Fenced {
+                pool: state.pool.name.clone(),
+                fence,
+            })
+    }
+
+    pub(crate) fn lacks(&self, pool: &Name, family: Family) -> Refusal {
+        let usage = self.ledger.pools.get(pool).map(PoolState::usage);
+        match usage.map_or(0, |usage| usage.of(family).total) {
+            0 => Refusal::NoFamily {
+                pool: pool.clone(),
+                family,
+            },
+            total => Refusal::Full {
+                pool: pool.clone(),
+                family,
+                total,
+            },
+        }
+    }
+
+    fn exhausted(&self, request: &Request<'_>, pinned: &[Name]) -> Refusal {
+        let open = self.ledger.pools.iter().filter(|(_, state)| {
+            let pool = &state.pool;
+            pool.auto_assign && pool.allocation.is_none()
+        });
+        let pools = Names::of(pinned.iter().chain(open.map(|(name, _)| name)));
+        if pools.is_empty() {
+            return Refusal::NoPoolForIt;
+        }
+        Refusal::Exhausted {
+            families: request.families,
+            pools,
+        }
+    }
+}
