@@ -21,7 +21,7 @@ pub use bfd_profile::{BFDProfile, BFDProfileSpec};
 pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec};
 pub use bgp_peer::{BGPPeer, BGPPeerSpec, DynamicAsn, SecretReference, SecretText};
 pub use community::{Community, CommunityAlias, CommunitySpec};
-pub use definition::all;
+pub use definition::{all, yaml};
 pub(crate) use duration::parse as parse_duration;
 pub use ip_address_pool::{
     IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, OnRemoval, ServiceAllocation,

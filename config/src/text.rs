@@ -35,8 +35,12 @@ pub(crate) fn documents(text: &str) -> Vec<Result<Document, Fault>> {
     documents
 }
 
+/// `value` as YAML.
+pub(crate) fn yaml<T: serde::Serialize>(value: &T) -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string(value)
+}
+
 struct Reader<'a> {
-    text: &'a str,
     parser: Parser<'a, StrInput<'a>>,
     anchors: HashMap<usize, Node>,
     faults: Vec<Fault>,
@@ -53,7 +57,6 @@ impl<'a> Reader<'a> {
         options.flow_nesting_limit = MAX_DEPTH + 2;
         options.block_nesting_limit = MAX_DEPTH + 2;
         Self {
-            text,
             parser: Parser::new_from_str_with_options(text, options),
             anchors: HashMap::new(),
             faults: Vec::new(),
@@ -104,7 +107,7 @@ impl<'a> Reader<'a> {
     }
 
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Fault> {
-        let mark = self.mark(&span);
+        let mark = mark(&span);
         self.count(1, mark)?;
         if self.path.len() > MAX_DEPTH {
             let message = format!("nested deeper than {MAX_DEPTH} levels, which is the limit");
@@ -229,15 +232,19 @@ impl<'a> Reader<'a> {
         let message = format!("more than {MAX_NODES} values, aliases counted, which is the limit");
         Err(Fault::new(mark, String::new(), message))
     }
+}
 
-    fn mark(&self, span: &Span) -> Mark {
-        let raw = span.slice(self.text).unwrap_or_default();
-        let line = raw.lines().next().unwrap_or_default();
-        Mark {
-            line: number(span.start.line()),
-            column: number(span.start.col()).saturating_add(1),
-            width: number(line.trim_end().chars().count()).max(1),
-        }
+/// The place of a node; one of several lines is marked by its first character.
+fn mark(span: &Span) -> Mark {
+    let (start, end) = (span.start, span.end);
+    let width = match end.line() == start.line() {
+        true => end.col().saturating_sub(start.col()),
+        false => 1,
+    };
+    Mark {
+        line: number(start.line()),
+        column: number(start.col()).saturating_add(1),
+        width: number(width).max(1),
     }
 }
 

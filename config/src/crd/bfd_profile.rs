@@ -20,15 +20,19 @@ custom_resource!(
 pub struct BFDProfileSpec {
     /// Packets missed until the peer counts as dead; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 255))]
     pub detect_multiplier: Option<i64>,
     /// The shortest interval at which we can receive; 300 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 60_000))]
     pub receive_interval: Option<i64>,
     /// The shortest interval at which we send; 300 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 60_000))]
     pub transmit_interval: Option<i64>,
     /// The interval of echo packets; 50 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 60_000))]
     pub echo_interval: Option<i64>,
     /// Whether echo packets are sent. Not possible with IPv6 or over several hops.
     #[serde(default)]
@@ -42,5 +46,6 @@ pub struct BFDProfileSpec {
         rename = "minimumTtl",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(range(min = 1, max = 254))]
     pub minimum_ttl: Option<i64>,
 }

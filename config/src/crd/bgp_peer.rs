@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LabelSelector;
 use super::resource::{Nothing, custom_resource};
+use super::rules;
 
 custom_resource!(
     /// A BGP router to peer with.
@@ -20,15 +21,19 @@ custom_resource!(
 /// The router, and how the session with it is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::peer(), "required" = ["myASN"]))]
 pub struct BGPPeerSpec {
     /// Our AS number.
     #[serde(default, rename = "myASN")]
+    #[schemars(range(min = 1, max = 4_294_967_295_i64))]
     pub my_asn: Option<i64>,
     /// The peer's AS number; 0 counts as absent.
     #[serde(default, rename = "peerASN", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 4_294_967_295_i64))]
     pub peer_asn: Option<i64>,
     /// The AS number that we show this peer in place of ours.
     #[serde(default, rename = "localASN", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4_294_967_295_i64))]
     pub local_asn: Option<i64>,
     /// In place of peerASN: any number that is ours (internal) or is not (external).
     #[serde(
@@ -39,30 +44,39 @@ pub struct BGPPeerSpec {
     pub dynamic_asn: Option<DynamicAsn>,
     /// The peer's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::address()))]
     pub peer_address: Option<String>,
     /// In place of peerAddress: the interface on which the peer is found by its link-local address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub interface: Option<String>,
     /// The address to connect from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::address()))]
     pub source_address: Option<String>,
     /// The TCP port to connect to.
     #[serde(default = "bgp_port")]
+    #[schemars(range(min = 1, max = 65_535))]
     pub peer_port: i64,
     /// Hold time to propose: 0s for none, or at least 3s; 90s when absent. Counted in whole seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = rules::DURATION_OR_NOTHING))]
     pub hold_time: Option<String>,
     /// Time between keepalives, at most the hold time; a third of it when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = rules::DURATION_OR_NOTHING))]
     pub keepalive_time: Option<String>,
     /// Time between attempts to connect, 1s to 65535s in whole seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = rules::DURATION_OR_NOTHING), extend("x-kubernetes-validations" = rules::connect_time()))]
     pub connect_time: Option<String>,
     /// Our BGP identifier, written as an IPv4 address; derived from the node when absent.
     #[serde(default, rename = "routerID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::router_id()))]
     pub router_id: Option<String>,
     /// The nodes that peer; none for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2048))]
     pub node_selectors: Vec<LabelSelector>,
     /// Password of the session (TCP MD5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +86,7 @@ pub struct BGPPeerSpec {
     pub password_secret: Option<SecretReference>,
     /// The BFDProfile to watch the peer with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub bfd_profile: Option<String>,
     /// Whether routes outlive a restart of the speaker (RFC 4724). Cannot be changed later.
     #[serde(default)]
@@ -81,6 +96,7 @@ pub struct BGPPeerSpec {
     pub ebgp_multi_hop: bool,
     /// The VRF to connect in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub vrf: Option<String>,
     /// Accepted and without effect; dualStackAddressFamily is what decides.
     #[serde(default, rename = "disableMP")]
@@ -142,7 +158,7 @@ pub struct SecretReference {
 /// Text that debug output never shows.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct SecretText(pub String);
+pub struct SecretText(#[schemars(length(max = 80))] pub String);
 
 impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LabelSelector;
 use super::resource::custom_resource;
+use super::rules;
 
 custom_resource!(
     /// Addresses that Services may get.
@@ -18,10 +19,12 @@ custom_resource!(
 /// The addresses, and who may have them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("required" = ["addresses"]))]
 pub struct IPAddressPoolSpec {
     /// Prefixes (192.0.2.0/24) and ranges (192.0.2.10-192.0.2.20) of both families; no two may overlap, here or in
     /// another pool.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 16384), extend("items" = rules::address_entries(), "x-kubernetes-list-type" = "set"))]
     pub addresses: Vec<String>,
     /// Whether a Service that asks for no pool may get an address from this one.
     #[serde(default = "yes")]
@@ -55,19 +58,23 @@ impl Default for IPAddressPoolSpec {
 pub struct ServiceAllocation {
     /// Which pool comes first, the lower number; 0 and absent come last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
     pub priority: Option<i64>,
     /// Namespaces by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4096), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub namespaces: Vec<String>,
     /// Namespaces by label, in addition to those by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub namespace_selectors: Vec<LabelSelector>,
     /// Services by label.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub service_selectors: Vec<LabelSelector>,
 }
 
-/// What becomes of an address that leaves the pool while a Service holds it.
+/// An extension: what becomes of an address that leaves the pool while a Service holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum OnRemoval {
     /// The Service gets another one at once.

@@ -1,1 +1,169 @@
-//! Rules in CEL.
+//! Rules that the API server evaluates (CEL), and patterns.
+//!
+//! What a pattern or a limit can say is said so; CEL is for the rest. Its cost is estimated from the limits on the
+//! lengths of lists and texts, which is why everything has one. Empty text counts as absent, as everywhere.
+
+use serde_json::{Value, json};
+
+/// The value of `x-kubernetes-validations`: rules, each with what to tell when it does not hold.
+pub(super) fn rules<const N: usize>(rules: [(&str, &str); N]) -> Value {
+    rules
+        .map(|(rule, message)| json!({"rule": rule, "message": message}))
+        .to_vec()
+        .into()
+}
+
+/// The items of `addresses`.
+pub(super) fn address_entries() -> Value {
+    let rules = rules([
+        (
+            "isCIDR(self) || (self.split('-').size() == 2 && self.split('-').all(a, isIP(a.trim())))",
+            "must be a prefix (192.0.2.0/24) or a range (192.0.2.10-192.0.2.20)",
+        ),
+        (
+            "isCIDR(self) || self.split('-').size() != 2 || !self.split('-').all(a, isIP(a.trim())) || \
+             ip(self.split('-')[0].trim()).family() == ip(self.split('-')[1].trim()).family()",
+            "the ends of a range must be of one family",
+        ),
+        (
+            "self.contains(':') || self.split('-').size() != 2 || !self.split('-').all(a, isIP(a.trim())) || \
+             [self.split('-').map(a, a.trim().split('.').map(n, int(n)))\
+             .map(o, o[0] * 16777216 + o[1] * 65536 + o[2] * 256 + o[3])].all(n, n[0] <= n[1])",
+            "a range must not end before it begins",
+        ),
+    ]);
+    json!({"type": "string", "maxLength": 96, "x-kubernetes-validations": rules})
+}
+
+/// Communities by number, and aliases (which have no colon).
+pub(super) fn communities_and_aliases() -> Value {
+    let rule = format!("!self.contains(':') || {COMMUNITY}");
+    let rules = rules([(rule.as_str(), COMMUNITY_MESSAGE)]);
+    json!({"type": "string", "minLength": 1, "maxLength": 64, "x-kubernetes-validations": rules})
+}
+
+/// A community by number.
+pub(super) fn community() -> Value {
+    rules([(COMMUNITY, COMMUNITY_MESSAGE)])
+}
+
+/// An address, or nothing.
+pub(super) fn address() -> Value {
+    rules([("self == '' || isIP(self)", "must be an IP address")])
+}
+
+/// A BGP identifier, or nothing.
+pub(super) fn router_id() -> Value {
+    rules([(
+        "self == '' || (isIP(self) && ip(self).family() == 4 && self != '0.0.0.0')",
+        "must be like an IPv4 address, and not 0.0.0.0",
+    )])
+}
+
+/// A duration between two others.
+pub(super) fn duration_within(shortest: &str, longest: &str) -> Value {
+    let rule = format!(
+        "duration(self) >= duration('{shortest}') && duration(self) <= duration('{longest}')"
+    );
+    let message = format!("must be {shortest} to {longest}");
+    rules([(rule.as_str(), message.as_str())])
+}
+
+/// Time between attempts to connect.
+pub(super) fn connect_time() -> Value {
+    rules([(
+        "self == '' || (duration(self) >= duration('1s') && duration(self) <= duration('65535s') && \
+         duration(self) == duration(string(duration(self).getSeconds()) + 's'))",
+        "must be 1s to 65535s, in whole seconds",
+    )])
+}
+
+/// What the fields of a BGPPeer may not be together.
+pub(super) fn peer() -> Value {
+    rules([
+        (
+            "(has(self.peerASN) && self.peerASN != 0) != has(self.dynamicASN)",
+            "exactly one of peerASN and dynamicASN must be set",
+        ),
+        (
+            "(has(self.peerAddress) && self.peerAddress != '') != (has(self.interface) && self.interface != '')",
+            "exactly one of peerAddress and interface must be set",
+        ),
+        (
+            "!(has(self.password) && self.password != '' && has(self.passwordSecret) && \
+             has(self.passwordSecret.name) && self.passwordSecret.name != '')",
+            "password and passwordSecret must not both be set",
+        ),
+        (
+            "!self.ebgpMultiHop || !((has(self.peerASN) && self.peerASN == self.myASN) || \
+             (has(self.dynamicASN) && self.dynamicASN == 'internal'))",
+            "ebgpMultiHop is for external peers, and this one has our AS number",
+        ),
+        (
+            "!has(self.holdTime) || self.holdTime == '' || duration(self.holdTime).getSeconds() == 0 || \
+             (duration(self.holdTime).getSeconds() >= 3 && duration(self.holdTime).getSeconds() <= 65535)",
+            "holdTime must be 0s, or 3s to 65535s",
+        ),
+        (
+            "!has(self.keepaliveTime) || self.keepaliveTime == '' || \
+             duration(self.keepaliveTime).getSeconds() <= (has(self.holdTime) && self.holdTime != '' ? \
+             duration(self.holdTime).getSeconds() : 21845)",
+            "keepaliveTime must not be longer than holdTime, nor than 21845s without one",
+        ),
+        (
+            "!has(self.sourceAddress) || !isIP(self.sourceAddress) || !has(self.peerAddress) || \
+             !isIP(self.peerAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",
+            "sourceAddress must be of the same family as peerAddress",
+        ),
+        (
+            "self.enableGracefulRestart == oldSelf.enableGracefulRestart",
+            "enableGracefulRestart cannot be changed; delete the peer and create it anew",
+        ),
+    ])
+}
+
+/// Aggregation makes no sense of single Services.
+pub(super) fn bgp_advertisement() -> Value {
+    rules([(
+        "!has(self.serviceSelectors) || size(self.serviceSelectors) == 0 || \
+         (self.aggregationLength == 32 && self.aggregationLengthV6 == 128)",
+        "with serviceSelectors, aggregationLength must be 32 and aggregationLengthV6 128",
+    )])
+}
+
+/// Which operators have values.
+pub(super) fn requirement() -> Value {
+    rules([(
+        "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : \
+         !has(self.values) || size(self.values) == 0",
+        "In and NotIn need values; Exists and DoesNotExist have none",
+    )])
+}
+
+/// A field that cannot be changed.
+pub(super) fn immutable() -> Value {
+    rules([("self == oldSelf", "cannot be changed")])
+}
+
+/// A duration as Go writes it.
+pub(super) const DURATION: &str = r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$";
+
+/// A duration as Go writes it, or nothing.
+pub(super) const DURATION_OR_NOTHING: &str =
+    r"^(|0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$";
+
+/// A label's key.
+pub(super) const LABEL_KEY: &str = concat!(
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?",
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+);
+
+/// A label's value.
+pub(super) const LABEL_VALUE: &str = r"^(|[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$";
+
+const COMMUNITY: &str = "(self.matches('^[0-9]{1,10}:[0-9]{1,10}$') && self.split(':').all(n, int(n) <= 65535)) || \
+     (self.matches('^large(:[0-9]{1,10}){3}$') && \
+     self.split(':').all(n, n == 'large' || int(n) <= 4294967295))";
+
+const COMMUNITY_MESSAGE: &str =
+    "must be like 65000:1, each number 0 to 65535, or large:65000:1:2, each number 0 to 4294967295";

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::resource::{Nothing, custom_resource};
+use super::rules;
 
 custom_resource!(
     /// Which node announces a Service by ARP and NDP. Labels `metallb.io/node`, `metallb.io/service-name` and
@@ -22,12 +23,15 @@ custom_resource!(
 pub struct ServiceL2StatusStatus {
     /// The node that announces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::immutable()))]
     pub node: Option<String>,
     /// The Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::immutable()))]
     pub service_name: Option<String>,
     /// The Service's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::immutable()))]
     pub service_namespace: Option<String>,
     /// The interfaces that it is announced on; none for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -57,12 +61,15 @@ custom_resource!(
 pub struct ServiceBGPStatusStatus {
     /// The node that announces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::immutable()))]
     pub node: Option<String>,
     /// The Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::immutable()))]
     pub service_name: Option<String>,
     /// The Service's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::immutable()))]
     pub service_namespace: Option<String>,
     /// The peers that the Service is announced to, by name of their BGPPeer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

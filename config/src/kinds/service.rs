@@ -188,6 +188,11 @@ impl ServiceSpec {
             Some(all) if !all.is_empty() => parse_all(all.iter()),
             _ => parse_all(self.cluster_ip.iter()),
         };
+        let written = self
+            .cluster_ip
+            .iter()
+            .chain(self.cluster_ips.iter().flatten());
+        service.is_headless = written.into_iter().any(|ip| ip == "None");
         service.ip_families = self
             .ip_families
             .iter()
@@ -290,7 +295,7 @@ mod tests {
             "metadata": {"name": "web"},
             "spec": {"type": "LoadBalancer", "clusterIP": "None", "clusterIPs": ["None"]}
         }));
-        assert!(headless.cluster_ips.is_empty());
+        assert!(headless.cluster_ips.is_empty() && headless.is_headless);
         assert!(headless.is_load_balancer);
     }
 

@@ -124,7 +124,7 @@ fn numbers<T: std::str::FromStr + Default + Copy, const N: usize>(
 ) -> Option<[T; N]> {
     let mut numbers = [T::default(); N];
     for (number, text) in numbers.iter_mut().zip(texts) {
-        let digits = text.chars().all(|c| c.is_ascii_digit());
+        let digits = text.len() <= 10 && text.chars().all(|c| c.is_ascii_digit());
         *number = digits.then(|| text.parse().ok()).flatten()?;
     }
     Some(numbers)
