@@ -3,8 +3,12 @@
 //! This file picks the command; each command is a module of its own name. The controller, the speaker and their
 //! cores are crates of their own: see docs/architecture.md.
 
+mod daemon;
+mod demo;
 mod logging;
+mod plan;
 mod standalone;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -24,7 +28,12 @@ struct Cli {
 // Each variant holds the command's `Args`; its doc comment is the line in `ironlb --help`.
 #[derive(Subcommand)]
 enum Command {
+    Controller(ironlb_controller::Args),
+    Speaker(ironlb_speaker::kubernetes::Args),
+    Demo(demo::Args),
     Standalone(standalone::Args),
+    Validate(validate::Args),
+    Plan(plan::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +43,11 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     match cli.command {
+        Command::Controller(args) => daemon::controller(args),
+        Command::Speaker(args) => daemon::speaker(args),
+        Command::Demo(args) => demo::run(&args),
         Command::Standalone(args) => standalone::run(&args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Plan(args) => plan::run(&args),
     }
 }

@@ -1,7 +1,8 @@
 //! What the manifests say, as changes: the difference from what they said before.
 //!
 //! What is new or different acts at once. What is missing is believed when it has been missing for a while: a file that
-//! is written in place is short for a moment, and an address given away by mistake does not come back.
+//! is written in place is short for a moment. The while is long for what an address hangs on, because one that was given
+//! away by mistake does not come back; it is short for Nodes and endpoints, whose traffic should soon go elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,10 +49,10 @@ impl Catalog {
             node,
             is_alone: false,
             config: Arc::default(),
-            services: Known::default(),
-            slices: Known::default(),
-            nodes: Known::default(),
-            namespaces: Known::default(),
+            services: Known::new(GRACE),
+            slices: Known::new(SHORT_GRACE),
+            nodes: Known::new(SHORT_GRACE),
+            namespaces: Known::new(GRACE),
             lesser_config: None,
         }
     }
@@ -106,15 +107,14 @@ impl Catalog {
 
     /// When to call [`tick`](Self::tick) next.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        let config = self.lesser_config.as_ref().map(|(_, since)| *since);
-        let since = [
-            config,
-            self.services.missing_since(),
-            self.slices.missing_since(),
-            self.nodes.missing_since(),
-            self.namespaces.missing_since(),
+        let deadlines = [
+            self.lesser_config.as_ref().map(|(_, since)| *since + GRACE),
+            self.services.deadline(),
+            self.slices.deadline(),
+            self.nodes.deadline(),
+            self.namespaces.deadline(),
         ];
-        since.into_iter().flatten().min().map(|since| since + GRACE)
+        deadlines.into_iter().flatten().min()
     }
 
     /// Whether these Services are all there, and the pools that they have addresses of.
@@ -167,9 +167,19 @@ impl Catalog {
 struct Known<K, T> {
     current: BTreeMap<K, T>,
     missing: BTreeMap<K, Time>,
+    /// How long something must be missing to be gone.
+    grace: Duration,
 }
 
 impl<K: Ord + Clone, T: Clone + PartialEq> Known<K, T> {
+    const fn new(grace: Duration) -> Self {
+        Self {
+            current: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            grace,
+        }
+    }
+
     /// Gives what is new or different.
     fn take(&mut self, now: Time, found: BTreeMap<K, T>) -> impl Iterator<Item = T> {
         self.missing.retain(|key, _| !found.contains_key(key));
@@ -188,7 +198,7 @@ impl<K: Ord + Clone, T: Clone + PartialEq> Known<K, T> {
 
     /// Forgets, and gives, what has been missing for long enough.
     fn gone(&mut self, now: Time) -> impl Iterator<Item = K> {
-        let is_gone = |since: &Time| now.since(*since) >= GRACE;
+        let is_gone = |since: &Time| now.since(*since) >= self.grace;
         let gone: BTreeSet<K> = self
             .missing
             .iter()
@@ -200,17 +210,8 @@ impl<K: Ord + Clone, T: Clone + PartialEq> Known<K, T> {
         gone.into_iter()
     }
 
-    fn missing_since(&self) -> Option<Time> {
-        self.missing.values().min().copied()
-    }
-}
-
-impl<K, T> Default for Known<K, T> {
-    fn default() -> Self {
-        Self {
-            current: BTreeMap::new(),
-            missing: BTreeMap::new(),
-        }
+    fn deadline(&self) -> Option<Time> {
+        self.missing.values().min().map(|since| *since + self.grace)
     }
 }
 
@@ -234,8 +235,10 @@ fn lacks_something_of(after: &Config, before: &Config) -> bool {
         || lacks(&after.peers, &before.peers)
 }
 
-/// How long something must be missing to be gone.
+/// How long something that an address hangs on must be missing to be gone.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
+/// The same for where traffic goes.
+const SHORT_GRACE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -310,6 +313,33 @@ mod tests {
         take(&mut catalog, 100, &[]);
         assert_eq!(take(&mut catalog, 900, &[WEB]), []);
         assert_eq!(catalog.tick(Time::from_secs(9)), []);
+    }
+
+    #[test]
+    fn a_node_is_gone_sooner_than_a_service() {
+        let mut catalog = Catalog::new("n1".into());
+        take(
+            &mut catalog,
+            0,
+            &[
+                WEB,
+                NODE,
+                "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n",
+            ],
+        );
+        assert_eq!(
+            take(
+                &mut catalog,
+                100,
+                &["apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n"]
+            ),
+            []
+        );
+        assert_eq!(
+            catalog.tick(Time::from_millis(200)),
+            [Change::NodeDeleted("n2".into())]
+        );
+        assert_eq!(catalog.deadline(), Some(Time::from_millis(1_100)));
     }
 
     #[test]

@@ -17,13 +17,14 @@ mod state;
 
 use std::future;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use ironlb_model::Time;
+use ironlb_model::{ServiceKey, Time};
 use ironlb_speaker::drive::{self, Client, Report};
 use ironlb_speaker_core::{DEFAULT_EXCLUDED_INTERFACES, Settings, Speaker};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -86,6 +87,17 @@ enum Forward {
     Nftables,
     /// Not: something else does, such as kube-proxy, or the Service's address is on the host itself
     None,
+}
+
+/// The Services in a state file, and their addresses.
+pub(crate) fn allocations(state: &Path) -> Result<Vec<(ServiceKey, Vec<IpAddr>)>, String> {
+    let found = state::read(state)
+        .map_err(|error| error.to_string())?
+        .unwrap_or_default();
+    Ok(found
+        .into_iter()
+        .map(|(service, held)| (service, held.ips))
+        .collect())
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -176,7 +188,10 @@ async fn hand_on(
     {
         match forwarder {
             Some(forwarder) => forwarder.set(ruleset),
-            None => *forwarder = Some(Forwarder::start(ruleset)?),
+            None => {
+                *forwarder = Some(Forwarder::start(ruleset)?);
+                tracing::info!("{FORWARDING}");
+            }
         }
     }
     for input in site.take_inputs() {
@@ -318,6 +333,8 @@ async fn wait(until: Option<Instant>) {
     }
 }
 
+/// The log line that says that rules are in force.
+pub(crate) const FORWARDING: &str = "forwarding by nftables, in the table inet ironlb";
 /// How often to look at the files though no change was heard of.
 const POLL: Duration = Duration::from_secs(10);
 /// How soon to try again to write the state file.
