@@ -10,7 +10,13 @@ use tracing_subscriber::EnvFilter;
 pub(crate) struct Args {
     /// The least important lines to log: error, warn, info, debug, trace, or a filter by module such as
     /// `info,ironlb_speaker=debug`
-    #[arg(long, global = true, env = "IRONLB_LOG", default_value = "info", value_name = "LEVEL")]
+    #[arg(
+        long,
+        global = true,
+        env = "IRONLB_LOG",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
     log_level: String,
 
     /// How log lines are written
@@ -35,7 +41,9 @@ pub(crate) fn start(args: &Args) -> Result<(), String> {
     };
     let filter = EnvFilter::try_new(level)
         .map_err(|error| format!("--log-level {:?}: {error}", args.log_level))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     match args.log_format {
         Format::Text => lines.with_target(false).with_ansi(style()).init(),
         Format::Json => lines.json().flatten_event(true).init(),
