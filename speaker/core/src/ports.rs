@@ -139,7 +139,6 @@ impl Ports {
             mac: link.mac?,
             arp: link.broadcast,
             ndp: link.link_local().next().is_some(),
-            link_local: link.link_local().next(),
         };
         (port.arp || port.ndp).then_some(port)
     }

@@ -172,7 +172,9 @@ fn unsolicited(target: Ipv6Addr, port: &Port) -> Vec<u8> {
 
 fn advertisement(target: Ipv6Addr, port: &Port, solicited: bool, to: Ipv6Addr) -> ndp::Packet {
     ndp::Packet {
-        source: port.link_local.unwrap_or(target),
+        // As the Linux kernel does for its own addresses. RFC 4861 §4.4 allows any address of the interface, but
+        // there are receivers (ndisc6 for one) that take no link-local answer about a global address.
+        source: target,
         destination: to,
         message: Message::Advertisement(Advertisement {
             router: false,

@@ -4,7 +4,7 @@ mod claim;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ironlb_model::config::Gratuitous;
@@ -45,8 +45,6 @@ pub struct Port {
     pub arp: bool,
     /// Whether IPv6 addresses are announced on it.
     pub ndp: bool,
-    /// Its link-local address, the source of advertisements; without one, the announced address itself is the source.
-    pub link_local: Option<Ipv6Addr>,
 }
 
 /// How an address is held.

@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
@@ -18,7 +18,6 @@ const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10);
 const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
-const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const START: Time = Time::from_secs(100);
 
 fn port(mac: Mac) -> Port {
@@ -26,7 +25,6 @@ fn port(mac: Mac) -> Port {
         mac,
         arp: true,
         ndp: true,
-        link_local: Some(LINK_LOCAL),
     }
 }
 
@@ -311,7 +309,7 @@ fn a_solicitation_is_answered_solicited_and_overriding() {
     assert_eq!(verdict, Verdict::Answered(VIP6.into()));
     let (to, packet, message) = advertised(&sent);
     assert_eq!(to, PEER);
-    assert_eq!((packet.source, packet.destination), (LINK_LOCAL, CLIENT6));
+    assert_eq!((packet.source, packet.destination), (VIP6, CLIENT6));
     assert_eq!(
         message,
         Advertisement {
@@ -353,20 +351,6 @@ fn duplicate_address_detection_is_answered_to_all_nodes_unsolicited() {
     assert_eq!(to, ndp::all_nodes_mac());
     assert_eq!(packet.destination, ndp::ALL_NODES);
     assert!(!message.solicited && message.overrides);
-}
-
-#[test]
-fn without_a_link_local_address_the_announced_one_is_the_source() {
-    let mut responder = responder();
-    let bare = Port {
-        link_local: None,
-        ..port(OWN)
-    };
-    responder.set_port(START, ETH0, bare);
-    drain(&mut responder);
-    let packet = solicitation(CLIENT6, VIP6, Some(PEER));
-    let (_, sent) = hear(&mut responder, &packet.frame(OWN, PEER));
-    assert_eq!(advertised(&sent).1.source, VIP6);
 }
 
 #[test]
