@@ -3,6 +3,7 @@
 //! This file picks the command; each command is a module of its own name. The controller, the speaker and their
 //! cores are crates of their own: see docs/architecture.md.
 
+mod crds;
 mod daemon;
 mod demo;
 mod logging;
@@ -34,6 +35,7 @@ enum Command {
     Standalone(standalone::Args),
     Validate(validate::Args),
     Plan(plan::Args),
+    Crds(crds::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,5 +51,6 @@ fn main() -> ExitCode {
         Command::Standalone(args) => standalone::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Crds(args) => crds::run(&args),
     }
 }
