@@ -126,12 +126,21 @@ impl Process {
         self.wait(limit)
     }
 
-    /// Freezes the process (SIGSTOP): it keeps its sockets and answers nothing.
+    /// Freezes the process (SIGSTOP), all its threads: it keeps its sockets and answers nothing.
     ///
     /// # Errors
-    /// The kernel's refusal.
+    /// The kernel's refusal; the process has ended.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::Stop)
+        self.signal(Signal::Stop)?;
+        // The signal is on its way when the call above returns; each thread stops on its own.
+        let what = format!("{} stands still", self.name());
+        self.wait_until(&what, PATIENCE, || {
+            if stands_still(self.id())? {
+                Ok(())
+            } else {
+                Err(io::Error::other("it moves"))
+            }
+        })
     }
 
     /// Lets a frozen process go on (SIGCONT).
@@ -252,4 +261,19 @@ fn spawn_to_last(mut command: Command) -> io::Result<Child> {
     receiver.recv().map_err(|_| gone())?
 }
 
+/// Whether all threads of a process are stopped by a signal, proc_pid_stat(5).
+fn stands_still(process: u32) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let stat = fs::read_to_string(thread?.path().join("stat"))?;
+        if !stat
+            .rsplit_once(") ")
+            .is_some_and(|(_, state)| state.starts_with('T'))
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
 const LINES_IN_ERRORS: usize = 15;
