@@ -109,6 +109,7 @@ pub async fn follow<K, M>(
         pages: false,
         read: false,
         refusals: 0,
+        troubled: false,
     };
     loop {
         let begin = Instant::now();
@@ -120,6 +121,7 @@ pub async fn follow<K, M>(
         }
         let delay = match follower.recover(interruption).await {
             Recovery::Finished => return,
+            Recovery::Instead => Duration::ZERO,
             Recovery::AtOnce if lasted => Duration::ZERO,
             Recovery::AtOnce | Recovery::Later => backoff.failed(),
             Recovery::MuchLater => ABSENT_DELAY,
@@ -147,6 +149,8 @@ struct Follower<K, M, F> {
     read: bool,
     /// Answers in a row by which the server refused to go on from `position`.
     refusals: u32,
+    /// Whether the log says that this watch has trouble.
+    troubled: bool,
 }
 
 /// Why a pass ended.
@@ -164,6 +168,8 @@ enum Interruption {
 
 /// What to do after an interruption.
 enum Recovery {
+    /// In another way, which can happen only once.
+    Instead,
     AtOnce,
     Later,
     MuchLater,
@@ -238,7 +244,7 @@ where
     /// Goes on from `version`.
     async fn watch(&mut self, version: &str) -> Result<(), Interruption> {
         let events = self.open(false, version).await?;
-        self.refusals = 0;
+        self.works();
         self.changes(events).await
     }
 
@@ -297,7 +303,7 @@ where
             }
         }
         self.position = Some(version);
-        self.refusals = 0;
+        self.works();
         self.say_read().await
     }
 
@@ -319,6 +325,23 @@ where
             .map_err(|_| Interruption::Closed)
     }
 
+    /// The log has a line when trouble begins and one when it is over, none for each attempt.
+    fn trouble(&mut self, reason: &dyn fmt::Display) {
+        let kind = self.selection.kind;
+        if std::mem::replace(&mut self.troubled, true) {
+            tracing::debug!(kind, %reason, "watch still interrupted");
+        } else {
+            tracing::warn!(kind, %reason, "watch interrupted; what is known stays in force");
+        }
+    }
+
+    fn works(&mut self) {
+        self.refusals = 0;
+        if std::mem::replace(&mut self.troubled, false) {
+            tracing::info!(kind = self.selection.kind, "watch goes on");
+        }
+    }
+
     /// Decides where and when to go on.
     async fn recover(&mut self, interruption: Interruption) -> Recovery {
         let kind = self.selection.kind;
@@ -334,7 +357,7 @@ where
             Interruption::Failed(kube::Error::Api(status)) => status,
             Interruption::Failed(error) => {
                 self.metrics.interrupted(kind, "unreachable");
-                tracing::info!(kind, %error, "the API server cannot be reached; what is known stays in force");
+                self.trouble(&error);
                 return Recovery::Later;
             }
         };
@@ -352,19 +375,20 @@ where
                     Err(_) => Recovery::Finished,
                 };
             }
-            400 | 422 if self.position.is_none() && !self.pages => {
+            // 400 and 422 of a server that has none, 500 of one whose etcd cannot say how far it is.
+            400 | 422 | 500 if self.position.is_none() && !self.pages => {
                 tracing::debug!(
                     kind,
                     message = status.message,
                     "no streaming lists here; listing by pages"
                 );
                 self.pages = true;
-                return Recovery::AtOnce;
+                return Recovery::Instead;
             }
             429 => self.metrics.interrupted(kind, "throttled"),
-            code => {
+            _ => {
                 self.metrics.interrupted(kind, "refused");
-                tracing::warn!(kind, code, message = status.message, "watch refused");
+                self.trouble(&status.message);
             }
         }
         self.refusals = self.refusals.saturating_add(1);

@@ -206,8 +206,14 @@ async fn a_list_that_breaks_off_deletes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_without_streaming_lists_is_read_by_pages() {
+    for code in [400, 422, 500] {
+        a_server_that_answers_streaming_lists_by(code).await;
+    }
+}
+
+async fn a_server_that_answers_streaming_lists_by(code: u16) {
     let script = Script::new([
-        refusal(422),
+        refusal(code),
         page(&["a", "b"], Some("more")),
         page(&["c"], None),
         events(&["-b"]),
@@ -241,7 +247,7 @@ async fn a_kind_that_is_not_installed_counts_as_read_and_is_found_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_must_be_there_is_never_read_while_it_is_refused() {
-    for code in [403, 404, 500] {
+    for code in [403, 404, 502] {
         let script = Script::new((0..50).map(|_| refusal(code)));
         let mut changes = script.follow(false);
         let change = timeout(Duration::from_secs(60), changes.recv()).await;
@@ -252,6 +258,7 @@ async fn a_kind_that_must_be_there_is_never_read_while_it_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_refuses_is_not_asked_in_a_loop() {
     for answer in [
+        || refusal(502),
         || refusal(500),
         || refusal(429),
         || refusal(410),
