@@ -51,9 +51,11 @@ impl<'a> Rules<'a> {
         {
             return Err("it asks for other addresses".to_owned());
         }
-        match self.pool_of_all(ips) {
+        let from = service.allocated_from.as_deref();
+        let held = from.and_then(|name| self.config.pools.get(name));
+        let held = held.filter(|_| self.is_held(service, ips));
+        match held.or_else(|| self.pool_of_all(ips)) {
             Some(pool) => self.permit_pool(service, pool, ips),
-            None if self.is_held(service, ips) => Ok(()),
             None => Err("they are not in one pool".to_owned()),
         }
     }
@@ -138,7 +140,8 @@ impl<'a> Rules<'a> {
         if !self.serves(pool, service) {
             return Err("the pool is not for it".to_owned());
         }
-        match ips.iter().find(|ip| !usable(pool, **ip)) {
+        let held = self.is_held(service, ips);
+        match ips.iter().find(|ip| !held && !usable(pool, **ip)) {
             Some(ip) => Err(format!("{ip} is to be avoided")),
             None => Ok(()),
         }
@@ -169,12 +172,18 @@ impl<'a> Rules<'a> {
         namespace_fits && service_fits
     }
 
-    /// Whether addresses outside of their pool stay with the Service, as its pool asks (`onRemoval: Hold`).
+    /// Whether addresses that their pool has no more, or gives out no more, stay with the Service, as the pool asks.
     fn is_held(&self, service: &Service, ips: &[IpAddr]) -> bool {
         let from = service.allocated_from.as_deref();
-        let pool = from.and_then(|name| self.config.pools.get(name));
-        let outside = ips.iter().any(|ip| self.pool_of(*ip).is_none());
-        outside && pool.is_some_and(|pool| pool.on_removal == OnRemoval::Hold)
+        let pools = ips.iter().filter_map(|ip| self.pool_of(*ip));
+        let mut others = pools.filter(|pool| Some(&*pool.name) != from);
+        from.is_some_and(|from| self.holds_on(from)) && others.next().is_none()
+    }
+
+    /// Whether a pool holds on to what it has given (`onRemoval: Hold`).
+    pub fn holds_on(&self, pool: &str) -> bool {
+        let pool = self.config.pools.get(pool);
+        pool.is_some_and(|pool| pool.on_removal == OnRemoval::Hold)
     }
 }
 

@@ -20,6 +20,9 @@ pub struct ControllerHost {
     machine: Controller,
     /// Writes that were not answered yet.
     under_way: BTreeMap<ServiceKey, StatusWrite>,
+    /// For the last write to each Service: the Services that could share with it, or were not ours, as far as the
+    /// controller had been told when it decided.
+    tolerated: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     /// Services of which a write failed: it may have happened, so that the same may be written again.
     uncertain: BTreeSet<ServiceKey>,
 }
@@ -31,6 +34,7 @@ impl Cluster {
             common: Common::new(&[Kind::Config, Kind::Namespace, Kind::Service]),
             machine: new_machine(self.profile.class.clone()),
             under_way: BTreeMap::new(),
+            tolerated: BTreeMap::new(),
             uncertain: BTreeSet::new(),
         });
     }
@@ -41,6 +45,7 @@ impl Cluster {
             host.common.begin();
             host.machine = new_machine(class);
             host.under_way.clear();
+            host.tolerated.clear();
             host.uncertain.clear();
         }
     }
@@ -148,6 +153,14 @@ impl Cluster {
             return;
         };
         let life = host.common.life;
+        let class = self.profile.class.as_deref();
+        let seen = &host.common.informer.seen.services;
+        let own = seen.get(service);
+        let tolerated = seen
+            .values()
+            .filter(|other| !other.is_ours(class) || own.is_some_and(|own| may_share(own, other)));
+        let tolerated = tolerated.map(|other| other.key.clone()).collect();
+        host.tolerated.insert(service.clone(), tolerated);
         host.under_way.insert(service.clone(), write.clone());
         self.send_write(index, life, write);
     }
@@ -245,7 +258,11 @@ impl Cluster {
         if !self.profile.fenced || host.common.life != life || !host.common.alive {
             return;
         }
-        let seen = &host.common.informer.seen.services;
+        let tolerates = |one: &ServiceKey, other: &ServiceKey| {
+            let tolerated = host.tolerated.get(one);
+            tolerated.is_some_and(|tolerated| tolerated.contains(other))
+        };
+        let could_share = |one, other| tolerates(one, other) || tolerates(other, one);
         let had = addresses(before);
         let class = self.profile.class.as_deref();
         let mut found = Vec::new();
@@ -253,8 +270,10 @@ impl Cluster {
             let Object::Service(other) = object else {
                 continue;
             };
-            let known = seen.get(&other.key).unwrap_or(other);
-            if other.key == before.key || !other.is_ours(class) || !known.is_ours(class) {
+            if other.key == before.key
+                || !other.is_ours(class)
+                || could_share(&before.key, &other.key)
+            {
                 continue;
             }
             let held = addresses(other);
@@ -262,9 +281,7 @@ impl Cluster {
                 .ips
                 .iter()
                 .find(|ip| !had.contains(ip) && held.contains(ip));
-            if let Some(ip) = clash
-                && !may_share(before, known)
-            {
+            if let Some(ip) = clash {
                 found.push(format!(
                     "{ip} given to {} is held by {}",
                     before.key, other.key
@@ -287,7 +304,14 @@ fn judge_addresses(
         return Ok(());
     };
     let new = addresses(service) != write.ips;
-    if new && let Err(reason) = rules.permit(service, &write.ips) {
+    let held = write
+        .pool
+        .as_deref()
+        .is_some_and(|pool| rules.holds_on(pool));
+    if new
+        && !held
+        && let Err(reason) = rules.permit(service, &write.ips)
+    {
         return Err(("an address is one that the Service may have", reason));
     }
     match rules.pool_of(*first) {
