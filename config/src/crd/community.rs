@@ -34,6 +34,6 @@ pub struct CommunityAlias {
     pub name: Option<String>,
     /// The community: 65000:1 or large:65000:1:2.
     #[serde(default)]
-    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::community()))]
+    #[schemars(length(max = 40), extend("x-kubernetes-validations" = rules::community()))]
     pub value: Option<String>,
 }

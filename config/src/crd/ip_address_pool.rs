@@ -24,7 +24,7 @@ pub struct IPAddressPoolSpec {
     /// Prefixes (192.0.2.0/24) and ranges (192.0.2.10-192.0.2.20) of both families; no two may overlap, here or in
     /// another pool.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 16384), extend("items" = rules::address_entries(), "x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 7000), extend("items" = rules::address_entries(), "x-kubernetes-list-type" = "set"))]
     pub addresses: Vec<String>,
     /// Whether a Service that asks for no pool may get an address from this one.
     #[serde(default = "yes")]

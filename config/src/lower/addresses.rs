@@ -9,7 +9,7 @@ use super::number::quoted;
 /// The addresses that an entry says: a prefix, or two addresses with a hyphen. Host bits of a prefix are ignored.
 pub(super) fn parse(entry: &str) -> Result<Range, String> {
     if let Some((first, last)) = entry.split_once('-') {
-        return range(entry, first.trim(), last.trim());
+        return range(entry, first.trim_matches(' '), last.trim_matches(' '));
     }
     let Some((address, length)) = entry.split_once('/') else {
         let found = quoted(entry);
@@ -32,7 +32,8 @@ fn prefix(entry: &str, address: &str, length: &str) -> Result<Range, String> {
         .parse::<IpAddr>()
         .map_err(|_| format!("{found} is no prefix: {} is no address", quoted(address)))?;
     let family = Family::of(address);
-    let digits = !length.is_empty() && length.chars().all(|c| c.is_ascii_digit());
+    let has_zeros = length.len() > 1 && length.starts_with('0');
+    let digits = !has_zeros && length.chars().all(|c| c.is_ascii_digit());
     let bits = digits
         .then(|| length.parse::<u8>().ok())
         .flatten()
@@ -102,6 +103,8 @@ mod tests {
             ("192.0.2.1", "192.0.2.1/32"),
             ("192.0.2.0/33", "0 to 32"),
             ("192.0.2.0/+8", "0 to 32"),
+            ("192.0.2.0/08", "0 to 32"),
+            ("192.0.2.0/", "0 to 32"),
             ("2001:db8::/129", "0 to 128"),
             ("192.0.2.256/24", "\"192.0.2.256\" is no address"),
             ("192.0.2.9-192.0.2.1", "ends before it begins"),

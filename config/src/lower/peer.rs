@@ -231,7 +231,7 @@ fn connect_time(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) -> Opt
     let at = at.key("connectTime");
     let limits = "1s to 65535s";
     let time = duration_within(text, CONNECT_TIME, limits, &at, report)?;
-    if time.subsec_nanos() != 0 {
+    if time.subsec_millis() != 0 {
         let message = format!("{text} is not allowed; it must be a whole number of seconds");
         report.add(&at, message);
     }
