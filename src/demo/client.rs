@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ironlb_lab::Host;
+use ironlb_lab::{Host, eventually};
 
 /// Requests that are made while something else happens.
 #[derive(Debug)]
@@ -33,16 +33,21 @@ pub(crate) struct Outage {
 }
 
 impl Watch {
-    /// Asks `server` from `client` while `work` runs, and goes on until it was answered a few times after that.
+    /// Asks `server` from `client` until it was answered a few times, goes on while `work` runs, and until it was
+    /// answered a few times after that.
     pub(crate) fn during<T>(
         client: &Host,
         server: SocketAddr,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<(T, Self)> {
-        let is_over = AtomicBool::new(false);
+        let (is_under_way, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
-            let asking = scope.spawn(|| client.in_namespace(|| ask(server, &is_over)));
-            let result = work();
+            let asking =
+                scope.spawn(|| client.in_namespace(|| ask(server, &is_under_way, &is_over)));
+            let ready = || is_under_way.load(Ordering::Acquire);
+            let result = eventually("the client is answered", LONGEST, ready)
+                .map_err(anyhow::Error::from)
+                .and_then(|()| work());
             is_over.store(true, Ordering::Release);
             let attempts = asking
                 .join()
@@ -86,9 +91,9 @@ impl Watch {
     }
 }
 
-fn ask(server: SocketAddr, is_over: &AtomicBool) -> Vec<Attempt> {
+fn ask(server: SocketAddr, is_under_way: &AtomicBool, is_over: &AtomicBool) -> Vec<Attempt> {
     let mut attempts: Vec<Attempt> = Vec::new();
-    let mut limit = None;
+    let mut over = None;
     loop {
         let began = Instant::now();
         let ok = page(server).is_ok();
@@ -97,16 +102,25 @@ fn ask(server: SocketAddr, is_over: &AtomicBool) -> Vec<Attempt> {
             ended: Instant::now(),
             ok,
         });
+        if is_answered_since(&attempts, None) {
+            is_under_way.store(true, Ordering::Release);
+        }
         if is_over.load(Ordering::Acquire) {
-            let limit = *limit.get_or_insert_with(|| Instant::now() + LONGEST);
-            let recent = attempts.iter().rev().take(ENOUGH);
-            if recent.clone().count() == ENOUGH && recent.clone().all(|it| it.ok) || began > limit {
+            let over = *over.get_or_insert(began);
+            if is_answered_since(&attempts, Some(over)) || over.elapsed() > LONGEST {
                 return attempts;
             }
         }
         // A steady rate, so that failures are told apart from a busy client.
         thread::sleep(PERIOD.saturating_sub(began.elapsed()));
     }
+}
+
+/// Whether the last few requests, all begun since then, were answered.
+fn is_answered_since(attempts: &[Attempt], since: Option<Instant>) -> bool {
+    let recent = attempts.iter().rev().take(ENOUGH);
+    let is_good = |it: &&Attempt| it.ok && since.is_none_or(|since| it.began >= since);
+    recent.filter(is_good).count() == ENOUGH
 }
 
 /// One GET on a new connection.

@@ -113,6 +113,12 @@ impl Site {
         found.with_context(|| format!("{mac} answers for {address}, which is none of the nodes"))
     }
 
+    /// The node that the client believes to have an address, when it believes anything.
+    pub(crate) fn known_owner(&self, address: IpAddr) -> Result<Option<&Node>> {
+        let mac = self.client.neighbour(address)?;
+        Ok(self.nodes.iter().find(|node| Some(node.cable.mac()) == mac))
+    }
+
     /// The directory with the manifests.
     pub(crate) fn manifests(&self) -> &Path {
         &self.manifests

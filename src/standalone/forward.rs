@@ -14,14 +14,18 @@ use ironlb_forward::conntrack::{self, Connection};
 use ironlb_forward::{Batch, Ruleset};
 use ironlb_model::Family;
 use ironlb_sys::netfilter::{Error as NetfilterError, Netfilter};
+use tokio::sync::oneshot;
 
 /// The forwarding rules of this node. They go when this is dropped; when the process is killed they stay, and the next
 /// one replaces them: what is forwarded goes on.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    wanted: Option<Sender<Ruleset>>,
+    wanted: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// What is wanted, and whom to tell when it has been tried.
+type Order = (Ruleset, oneshot::Sender<()>);
 
 /// Why nothing can be forwarded.
 #[derive(Debug, thiserror::Error)]
@@ -60,11 +64,14 @@ impl Forwarder {
         })
     }
 
-    /// Puts `wanted` in force soon; only the latest counts.
-    pub(crate) fn set(&self, wanted: Ruleset) {
-        if let Some(sender) = &self.wanted {
-            // The thread ends only when this is dropped.
-            let _ = sender.send(wanted);
+    /// Puts `wanted` in force. Returns when that is so; or when it failed, which is said in the log and tried again.
+    pub(crate) async fn set(&self, wanted: Ruleset) {
+        let (done, tried) = oneshot::channel();
+        if let Some(sender) = &self.wanted
+            && sender.send((wanted, done)).is_ok()
+        {
+            // Without an answer there is nothing to wait for.
+            let _ = tried.await;
         }
     }
 }
@@ -87,11 +94,13 @@ struct Table {
 }
 
 impl Table {
-    fn follow(mut self, wanted: &Receiver<Ruleset>) {
+    fn follow(mut self, orders: &Receiver<Order>) {
         let mut latest: Option<Ruleset> = None;
         loop {
-            match wanted.recv_timeout(CHECK) {
-                Ok(ruleset) => latest = Some(wanted.try_iter().last().unwrap_or(ruleset)),
+            // Whoever waits is told when this is dropped.
+            let mut _waiting = None;
+            match orders.recv_timeout(CHECK) {
+                Ok((ruleset, done)) => (latest, _waiting) = (Some(ruleset), Some(done)),
                 Err(RecvTimeoutError::Timeout) => self.check(&mut latest),
                 Err(RecvTimeoutError::Disconnected) => return self.remove(),
             }

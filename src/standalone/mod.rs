@@ -187,7 +187,7 @@ async fn hand_on(
         .filter(|_| args.forward == Forward::Nftables)
     {
         match forwarder {
-            Some(forwarder) => forwarder.set(ruleset),
+            Some(forwarder) => forwarder.set(ruleset).await,
             None => {
                 *forwarder = Some(Forwarder::start(ruleset)?);
                 tracing::info!("{FORWARDING}");

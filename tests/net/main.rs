@@ -1,0 +1,8 @@
+//! Real programs and a real kernel against the real speaker, in network namespaces. One module for each behaviour.
+//!
+//! Without `IRONLB_LAB=1` each test says that it is skipped: they need root and Debian's arping, ndisc6 and iproute2.
+
+mod layer2;
+mod speaker;
+mod standalone;
+mod wire;
