@@ -28,6 +28,8 @@ pub struct Service {
     pub class: Option<String>,
     /// The addresses of `spec.clusterIPs` (or `clusterIP`); empty when headless or not assigned yet.
     pub cluster_ips: Vec<IpAddr>,
+    /// Whether it is headless: its `clusterIP` is the word `None`.
+    pub is_headless: bool,
     /// `spec.ipFamilies`.
     pub ip_families: Vec<Family>,
     /// `spec.ipFamilyPolicy`.
@@ -66,6 +68,7 @@ impl Service {
             is_load_balancer: true,
             class: None,
             cluster_ips: Vec::new(),
+            is_headless: false,
             ip_families: Vec::new(),
             ip_family_policy: IpFamilyPolicy::SingleStack,
             traffic_policy: TrafficPolicy::Cluster,
