@@ -33,7 +33,7 @@ pub(crate) enum ForwardError {
     /// The kernel refused the rules.
     #[error(
         "the kernel refused the forwarding rules ({step}): {source}; --forward nftables needs CAP_NET_ADMIN and a kernel with \
-         nf_tables and NAT, Linux 5.2 or later"
+         nf_tables and NAT, Linux 5.9 or later"
     )]
     Refused {
         /// What was refused.

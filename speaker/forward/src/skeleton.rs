@@ -5,7 +5,8 @@
 //! postrouting           sent to one of our addresses, and translated -> masquerade, but
 //!                         not to endpoints on this node: what they answer comes by here anyway, so they
 //!                         see the client's address; except an endpoint that reached itself (hairpin)
-//! input, forward, local still to one of our addresses, hence not translated -> guard: refuse at once, or drop
+//! prerouting, output    after that still to one of our addresses, hence not translated -> guard: refuse at
+//!                         once, or drop. Before routing, which on a host that does not forward drops them silently
 //! ```
 
 use ironlb_model::{Family, Protocol};
@@ -160,7 +161,7 @@ fn write_rules(batch: &mut Batch, chain: &str) {
                     .goes_between(family, set(Contents::Hairpin))
                     .masquerade();
             }),
-            "input" | "forward" | "local-unserved" => write_rule(batch, chain, |rule| {
+            "unserved" | "local-unserved" => write_rule(batch, chain, |rule| {
                 rule.is_family(family)
                     .is_sent_to(family, set(Contents::Addresses))
                     .verdict(Verdict::Goto("guard"));
@@ -296,16 +297,10 @@ const CHAINS: &[Chain] = &[
         uapi::NF_IP_PRI_NAT_SRC,
     ),
     hooked(
-        "input",
+        "unserved",
         "filter",
-        uapi::NF_INET_LOCAL_IN,
-        uapi::NF_IP_PRI_FILTER,
-    ),
-    hooked(
-        "forward",
-        "filter",
-        uapi::NF_INET_FORWARD,
-        uapi::NF_IP_PRI_FILTER,
+        uapi::NF_INET_PRE_ROUTING,
+        uapi::NF_IP_PRI_NAT_DST + 1,
     ),
     hooked(
         "local-unserved",

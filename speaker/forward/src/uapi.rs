@@ -147,8 +147,6 @@ pub(crate) const NFT_REJECT_ICMPX_UNREACH: u32 = 2;
 pub(crate) const NFT_REJECT_ICMPX_PORT_UNREACH: u8 = 1;
 
 pub(crate) const NF_INET_PRE_ROUTING: u32 = 0;
-pub(crate) const NF_INET_LOCAL_IN: u32 = 1;
-pub(crate) const NF_INET_FORWARD: u32 = 2;
 pub(crate) const NF_INET_LOCAL_OUT: u32 = 3;
 pub(crate) const NF_INET_POST_ROUTING: u32 = 4;
 pub(crate) const NF_IP_PRI_NAT_DST: i32 = -100;
