@@ -177,8 +177,9 @@ impl Allocator {
         matter
     }
 
-    /// Gives a Service what it asks for, in place of what it had.
+    /// Gives a Service what it asks for. What it had it gives up first, also when it is refused then.
     pub fn allocate(&mut self, request: &Request<'_>) -> Result<&Allocation, Refusal> {
+        self.release(request.service);
         let pick = self.choose(request)?;
         Ok(self.hold(request, pick))
     }
