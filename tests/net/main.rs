@@ -12,4 +12,5 @@
 
 mod layer2;
 mod speaker;
+mod standalone;
 mod wire;
