@@ -234,7 +234,6 @@ impl Responder {
         for interface in self.active_on(address) {
             self.detach(interface, address);
         }
-        self.claims.forget(address);
         self.held.remove(&address);
     }
 
@@ -320,6 +319,7 @@ impl Responder {
     /// `address` disappears from `interface`.
     fn detach(&mut self, interface: u32, address: IpAddr) {
         self.bursts.stop((interface, address));
+        self.claims.forget(interface, address);
         if let IpAddr::V6(address) = address
             && let Some(group) = self.groups.leave(interface, address)
         {

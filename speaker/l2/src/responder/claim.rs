@@ -56,9 +56,12 @@ impl Claims {
         self.waiting.first().map(|(due, _)| *due)
     }
 
-    /// `address` is not ours any more: whoever claims it may have it.
-    pub(super) fn forget(&mut self, address: IpAddr) {
-        if let Some(claim) = self.by_address.remove(&address) {
+    /// `address` is not ours on `interface` any more: whoever claims it there may have it.
+    pub(super) fn forget(&mut self, interface: u32, address: IpAddr) {
+        let heard = self.by_address.get(&address);
+        if heard.is_some_and(|claim| claim.conflict.interface == interface)
+            && let Some(claim) = self.by_address.remove(&address)
+        {
             self.waiting.remove(&(claim.due, address));
         }
     }

@@ -658,6 +658,17 @@ fn a_claim_where_the_address_is_not_announced_is_no_conflict() {
 }
 
 #[test]
+fn a_claim_is_forgotten_where_the_address_is_withdrawn_in_the_meantime() {
+    let mut responder = responder();
+    run_until(&mut responder, START + Duration::from_secs(10));
+    let now = START + Duration::from_secs(20);
+    let claim = arp::Packet::gratuitous(Operation::Reply, VIP, PEER).frame(Mac::BROADCAST);
+    let _ = responder.handle_frame(now, ETH0, &claim);
+    responder.hold(now, VIP.into(), only(&[ETH1]));
+    assert_eq!(run_until(&mut responder, now + Duration::from_secs(10)), []);
+}
+
+#[test]
 fn counters_are_kept_for_what_is_held_and_go_with_it() {
     let mut responder = responder();
     let frame = request(CLIENT, VIP).frame(Mac::BROADCAST);
