@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use ironlb_model::{Community, Name, Node, ServiceKey};
 
 pub use bgp::bgp;
-pub use layer2::{Owned, layer2, layer2_on};
+pub use layer2::{Owned, Owner, layer2, layer2_on};
 pub use reason::Reason;
 
 use crate::World;

@@ -116,6 +116,24 @@ mod tests {
     }
 
     #[test]
+    fn the_rendezvous_order_never_changes() {
+        for (name, address, expected) in [
+            ("node-a", "192.0.2.10", 0x122c_435c_33d1_f285),
+            ("node-b", "192.0.2.10", 0x961e_8402_0997_5472),
+            ("node-c", "192.0.2.10", 0xe238_2e06_d23d_2036),
+            ("node-a", "2001:db8::10", 0xd220_5b3a_7dfd_dd28),
+            ("node-b", "2001:db8::10", 0x2945_fde4_fd4c_98b4),
+            ("node-c", "2001:db8::10", 0xaf0a_c9aa_4ef8_8c18),
+        ] {
+            assert_eq!(score(name, ip(address)), expected, "{name} {address}");
+        }
+        let names = nodes(&["node-a", "node-b", "node-c"]);
+        let first = |address| elect(Election::Rendezvous, &names, ip(address)).unwrap();
+        assert_eq!(&**first("192.0.2.10"), "node-c");
+        assert_eq!(&**first("2001:db8::10"), "node-a");
+    }
+
+    #[test]
     fn the_compat_order_is_that_of_metallb() {
         let hex = |name, address| {
             let hash = compat_hash(name, ip(address));

@@ -2,7 +2,7 @@
 //!
 //! [`Speaker`] is a state machine: no clock, socket or task. Feed it what watches, netlink and sockets deliver with
 //! [`handle`](Speaker::handle) and [`handle_frame`](Speaker::handle_frame), then drain [`poll`](Speaker::poll) until
-//! `None`, and come back at [`deadline`](Speaker::deadline). The decisions in it ([`decide`]) are plain functions over
+//! `None`, and come back at [`deadline`](Speaker::deadline). The decisions in it ([`decide()`]) are plain functions over
 //! [`World`], which `ironlb plan` calls for every node.
 //!
 //! It allocates nothing and forwards nothing.

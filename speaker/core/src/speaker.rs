@@ -20,7 +20,7 @@ use crate::world::{Affected, World};
 ///
 /// Give it what happens ([`handle`](Self::handle), [`handle_frame`](Self::handle_frame)); after each, drain
 /// [`poll`](Self::poll) until `None`; come back at [`deadline`](Self::deadline). It always works towards what
-/// [`decide`] says of the world as it is now: events may come in any order, and more than once.
+/// [`decide()`](crate::decide()) says of the world as it is now: events may come in any order, and more than once.
 #[derive(Debug)]
 pub struct Speaker {
     node: Name,

@@ -367,7 +367,9 @@ mod tests {
         let moved = service("web", &["192.0.2.2"]);
         assert_eq!(world.apply_service(&moved), keys(&["db", "web"]));
         assert_eq!(world.apply_service(&moved), keys(&[]));
-        assert_eq!(world.delete_service(&key("web")), keys(&["web"]));
+        let back = service("web", &["192.0.2.1"]);
+        assert_eq!(world.apply_service(&back), keys(&["db", "web"]));
+        assert_eq!(world.delete_service(&key("web")), keys(&["db", "web"]));
         assert_eq!(world.delete_service(&key("web")), keys(&[]));
         assert!(world.sharers(ip("192.0.2.2")).is_empty());
     }
@@ -424,6 +426,22 @@ mod tests {
             .pools
             .insert("c".into(), pool("c", &["192.0.2.200/32"]));
         assert_eq!(world.set_config(Arc::new(changed)), keys(&["other"]));
+    }
+
+    #[test]
+    fn a_configuration_affects_services_that_are_in_no_pool() {
+        let mut world = world();
+        let mut stray = service("stray", &["203.0.113.1"]);
+        stray.allocated_from = Some("a".to_owned());
+        world.apply_service(&stray);
+        let mut holding = (**world.config()).clone();
+        holding.pools.get_mut("a").unwrap().on_removal = OnRemoval::Hold;
+        assert_eq!(world.set_config(Arc::new(holding)), keys(&["stray"]));
+        let record = world.service(&key("stray")).unwrap();
+        assert_eq!(
+            world.pool_of(record, ip("203.0.113.1")).map(|name| &**name),
+            Some("a")
+        );
     }
 
     #[test]

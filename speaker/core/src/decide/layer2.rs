@@ -26,11 +26,11 @@ pub struct Owned<'w> {
     pub refresh: Option<Duration>,
 }
 
+/// An address of a Service, and who answers for it; or why nobody can.
+pub type Owner<'w> = (IpAddr, Result<Owned<'w>, Reason>);
+
 /// Who answers for each address of a Service, in the order of its status; or why nobody can.
-pub fn layer2<'w>(
-    world: &'w World,
-    service: &ServiceKey,
-) -> Result<Vec<(IpAddr, Result<Owned<'w>, Reason>)>, Reason> {
+pub fn layer2<'w>(world: &'w World, service: &ServiceKey) -> Result<Vec<Owner<'w>>, Reason> {
     let record = addressed(world, service)?;
     let of = |ip: &IpAddr| (*ip, owned(world, service, record, *ip));
     Ok(record.ips.iter().map(of).collect())

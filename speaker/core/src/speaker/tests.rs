@@ -319,6 +319,21 @@ fn an_index_that_another_interface_has_now_is_not_mistaken_for_the_old_one() {
 }
 
 #[test]
+fn an_interface_that_is_swapped_for_another_gets_nothing_that_was_meant_for_the_first() {
+    let mut config = one_pool();
+    let mut named = l2("all");
+    named.interfaces = ["eth0".to_owned()].into();
+    config.l2_advertisements.insert("all".into(), named);
+    let mut speaker = announcing();
+    feed(&mut speaker, 10, [Input::Config(Arc::new(config))]);
+    let mut other = link(ETH0, "wan0");
+    other.mac = Some(Mac([2, 0, 0, 0, 0, 77]));
+    let outputs = feed(&mut speaker, 11, [Input::LinkApplied(other)]);
+    assert_eq!(frames(&outputs), 0, "{outputs:?}");
+    assert_eq!(ask(&mut speaker, [192, 0, 2, 1]), 0);
+}
+
+#[test]
 fn a_foreign_owner_is_reported_to_every_service_on_the_address_and_answered_back() {
     let mut speaker = announcing();
     feed(&mut speaker, 40, [Input::Tick, Input::Tick, Input::Tick]);
@@ -354,6 +369,39 @@ fn an_address_that_two_services_share_is_held_until_both_are_gone() {
     assert_eq!(ask(&mut speaker, [192, 0, 2, 1]), 1);
     feed(&mut speaker, 22, [Input::ServiceDeleted(key("db"))]);
     assert_eq!(ask(&mut speaker, [192, 0, 2, 1]), 0);
+}
+
+#[test]
+fn a_service_that_joins_an_address_can_move_it_for_the_others_too() {
+    let local = |name: &str| Service {
+        traffic_policy: ironlb_model::TrafficPolicy::Local,
+        ..service(name, &["192.0.2.9"])
+    };
+    for both in [["n1", "n2"], ["n2", "n1"]] {
+        for joined in both {
+            let mut owners = Vec::new();
+            for name in both {
+                let mut speaker = speaker(name);
+                feed(
+                    &mut speaker,
+                    0,
+                    cluster()
+                        .into_iter()
+                        .chain([Input::NodeApplied(node("n2"))]),
+                );
+                let known = [
+                    Input::EndpointsApplied(slice("a", "a", &both)),
+                    Input::EndpointsApplied(slice("b", "b", &[joined])),
+                    Input::Synced,
+                    applied(local("a")),
+                ];
+                feed(&mut speaker, 1, known);
+                feed(&mut speaker, 2, [applied(local("b"))]);
+                owners.extend((ask(&mut speaker, [192, 0, 2, 9]) == 1).then_some(name));
+            }
+            assert_eq!(owners, [joined]);
+        }
+    }
 }
 
 #[test]

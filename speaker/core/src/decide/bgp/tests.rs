@@ -51,7 +51,7 @@ fn routes(world: &World, name: &str, node: &str) -> Vec<String> {
             communities,
         } => {
             let communities: Vec<String> = communities.iter().map(Community::to_string).collect();
-            let local_pref = local_pref.map_or("-".to_owned(), |value| value.to_string());
+            let local_pref = local_pref.map_or_else(|| "-".to_owned(), |value| value.to_string());
             format!("{peer} {prefix} {local_pref} {}", communities.join(","))
                 .trim_end()
                 .to_owned()
