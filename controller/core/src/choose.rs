@@ -210,7 +210,7 @@ impl Allocator {
     fn admit(&self, request: &Request<'_>, address: IpAddr) -> Result<(), Refusal> {
         let service = request.service;
         let sharing = request.sharing.as_ref();
-        let has = self.has(service, address);
+        let has = || self.has(service, address);
         self.ledger
             .admit(service, sharing, address, has)
             .map_err(|conflict| Refusal::Taken { address, conflict })

@@ -28,8 +28,9 @@ pub struct Settings {
 /// Feed it with [`handle`](Self::handle), then drain [`poll`](Self::poll) until `None`, and call `handle` with
 /// [`Input::Tick`] at [`deadline`](Self::deadline). Everything else asks and changes nothing.
 ///
-/// What it decided is the truth, what the API says is a copy: a status that differs is written anew. An address that is
-/// taken from a Service is given to no other until the API no longer says that the first one has it.
+/// What it decided is written, and written anew where the API says otherwise; but an address that a status already has
+/// and may have stays, whatever was decided meanwhile, so that no Service is moved without need. An address that is taken
+/// from a Service is given to no other until the API no longer says that the first one has it.
 #[derive(Debug, Default)]
 pub struct Controller {
     pub(crate) settings: Settings,

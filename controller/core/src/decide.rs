@@ -148,49 +148,79 @@ fn let_go(allocator: &mut Allocator, service: &Service, class: Option<&str>) -> 
     })
 }
 
-/// Keeps the addresses that a Service has, or lets go of them: by what we gave it, and for one that we do not know
-/// yet, by its status.
+/// Keeps the addresses that a Service has, or lets go of them.
+///
+/// What it has is what we gave it; for one that we do not know yet, what its status says. A status that says something
+/// else than what we gave comes first where it may stay: what moved the Service was undone before the move was written,
+/// or another controller was faster, and clients have been told of the status alone.
 fn keep_current(
     allocator: &mut Allocator,
     service: &Service,
     terms: &Terms,
     notices: &mut Vec<Notice>,
 ) {
-    let held = allocator.get(&service.key);
-    let last_pool: Option<Name> = match held {
-        Some(held) => Some(held.pool().clone()),
-        None => service.allocated_from.as_deref().map(Name::from),
+    let wrote = service.allocated_from.as_deref().map(Name::from);
+    let (held, last_pool) = match allocator.get(&service.key) {
+        Some(held) => (held.addresses().collect(), Some(held.pool().clone())),
+        None => (Vec::new(), wrote.clone()),
     };
-    let current = match held {
-        Some(held) => Some(held.addresses().collect()),
-        None => status_addresses(service),
-    };
-    let Some(current) = current else {
-        notices.push(Notice::warning(
-            "nolbIPsIPFamily",
-            "its status has an entry that is not an IP address; it will be replaced".to_owned(),
-        ));
+    let Some(published) = status_addresses(service) else {
+        if held.is_empty() {
+            notices.push(Notice::warning(
+                "nolbIPsIPFamily",
+                "its status has an entry that is not an IP address; it will be replaced".to_owned(),
+            ));
+        } else {
+            keep(allocator, service, terms, &held, last_pool, notices);
+        }
         return;
     };
-    if current.is_empty() {
+    let differs = !held.is_empty() && published.iter().any(|ip| !held.contains(ip));
+    if differs
+        && keep(
+            allocator,
+            service,
+            terms,
+            &published,
+            wrote,
+            &mut Vec::new(),
+        )
+    {
         return;
     }
+    let current = if held.is_empty() { published } else { held };
+    if !current.is_empty() && !keep(allocator, service, terms, &current, last_pool, notices) {
+        allocator.release(&service.key);
+    }
+}
+
+/// Lets a Service keep `current`, where that is what it asks for and may have; otherwise changes nothing.
+fn keep(
+    allocator: &mut Allocator,
+    service: &Service,
+    terms: &Terms,
+    current: &[IpAddr],
+    last_pool: Option<Name>,
+    notices: &mut Vec<Notice>,
+) -> bool {
     let is_asked = match &terms.addresses {
-        Ok(asked) => asked.is_empty() || is_same_set(asked, &current),
+        Ok(asked) => asked.is_empty() || is_same_set(asked, current),
         Err(_) => true,
     };
     let pool = current.first().and_then(|ip| allocator.pool_of(*ip));
     let pool = pool.or(last_pool.as_ref()).map(|pool| &**pool);
     let is_asked = is_asked && asked_pool(service).is_none_or(|asked| Some(asked) == pool);
-    if !is_asked || !terms.families.accept(&current) {
-        allocator.release(&service.key);
-        return;
+    if !is_asked || !terms.families.accept(current) {
+        return false;
     }
-    let request = terms.request(service, &current);
-    if let Err(refusal) = allocator.keep(&request, &current, last_pool.as_deref()) {
-        allocator.release(&service.key);
-        let message = format!("lost its address {}: {refusal}", List(&current));
-        notices.push(Notice::normal("ClearAssignment", message));
+    let request = terms.request(service, current);
+    match allocator.keep(&request, current, last_pool.as_deref()) {
+        Ok(_) => true,
+        Err(refusal) => {
+            let message = format!("lost its address {}: {refusal}", List(current));
+            notices.push(Notice::normal("ClearAssignment", message));
+            false
+        }
     }
 }
 

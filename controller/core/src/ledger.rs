@@ -104,11 +104,11 @@ impl Ledger {
         service: &ServiceKey,
         sharing: Option<&Sharing>,
         address: IpAddr,
-        has: bool,
+        has: impl FnOnce() -> bool,
     ) -> Result<(), Conflict> {
         if let Some(publishers) = self.published.get(&address)
-            && !has
             && !publishers.contains(service)
+            && !has()
             && let Some(by) = publishers.first().cloned()
         {
             return Err(Conflict::Published { by });

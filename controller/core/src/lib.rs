@@ -5,7 +5,9 @@
 //! [`deadline`](Controller::deadline). The [`Allocator`] inside it knows nothing of Services' objects, and can be used
 //! by itself.
 //!
-//! It does not read or write the API, does not elect a leader's Lease over the wire, and announces nothing.
+//! [`lease::Election`] is another one: which of several controllers leads.
+//!
+//! It does not read or write the API and announces nothing.
 //!
 //! Start with [`io`], all that goes in and comes out; then `decide`, what becomes of one Service.
 #![forbid(unsafe_code)]
@@ -15,6 +17,7 @@ mod choose;
 pub mod controller;
 mod decide;
 pub mod io;
+pub mod lease;
 mod ledger;
 mod pool;
 mod pools;

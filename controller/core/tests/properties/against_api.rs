@@ -348,7 +348,7 @@ fn addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig { cases: 2 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     #[test]
     fn no_address_is_given_twice_and_all_comes_to_rest(

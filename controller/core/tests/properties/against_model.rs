@@ -228,7 +228,7 @@ fn sorted(answer: &Answer) -> Answer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 2 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     #[test]
     fn it_does_what_the_slow_one_does(

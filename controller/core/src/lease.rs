@@ -1,0 +1,450 @@
+//! Who leads: one controller at a time, by a Kubernetes Lease.
+//!
+//! The rules are those of Kubernetes' own components, so that any of them would understand ours. Clocks of different
+//! machines are never compared: whether a leader is gone is judged by how long, on our own clock, its record has not
+//! changed since we saw it change. Reading and writing the Lease is the shell's.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ironlb_model::Time;
+
+use crate::io::WriteOutcome;
+
+/// What is fixed for the life of an [`Election`].
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who we are (`holderIdentity`): another for every process, or a predecessor's lease would be taken for ours.
+    pub identity: Arc<str>,
+    /// How long others leave us the lead after our last sign of life (`leaseDurationSeconds`).
+    pub duration: Duration,
+    /// How long we go on leading without having renewed. Must be shorter than `duration`.
+    pub renew_deadline: Duration,
+    /// The time between two attempts to renew, or to take over.
+    pub retry: Duration,
+}
+
+impl Settings {
+    /// The times that Kubernetes' own components use: 15 s, 10 s, 2 s.
+    pub fn new(identity: impl Into<Arc<str>>) -> Self {
+        Self {
+            identity: identity.into(),
+            duration: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A Lease as the API has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// `spec.holderIdentity`; empty when it was given up.
+    pub holder: Arc<str>,
+    /// `spec.leaseDurationSeconds`.
+    pub duration: Duration,
+    /// `spec.renewTime` as text, only to see that it changes.
+    pub renewed: Arc<str>,
+    /// `spec.leaseTransitions`.
+    pub transitions: u32,
+    /// `metadata.resourceVersion`.
+    pub resource_version: Arc<str>,
+}
+
+/// A write of the Lease. The shell stamps `renewTime` with its clock, and `acquireTime` too when `acquires` is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseWrite {
+    /// `spec.holderIdentity`; empty to give the lead up.
+    pub holder: Arc<str>,
+    /// `spec.leaseDurationSeconds`.
+    pub duration: Duration,
+    /// `spec.leaseTransitions`.
+    pub transitions: u32,
+    /// Whether the holder is new.
+    pub acquires: bool,
+    /// The version that the write must fail without; `None` to create the Lease.
+    pub resource_version: Option<Arc<str>>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The Lease was read; `None` when there is none.
+    Read(Option<Lease>),
+    /// The Lease could not be read.
+    ReadFailed,
+    /// A [`LeaseWrite`] came to its end.
+    Written(WriteOutcome),
+    /// We are about to end: give the lead up.
+    Leave,
+    /// The time of [`deadline`](Election::deadline) has come; harmless when early.
+    Tick,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Read the Lease; answer with [`Input::Read`] or [`Input::ReadFailed`].
+    Read,
+    /// Write the Lease; answer with [`Input::Written`].
+    Write(LeaseWrite),
+    /// We lead from now on.
+    Lead,
+    /// We do not lead any more: nothing may be written from now on, not even what is under way.
+    StopLeading,
+}
+
+/// The election of a leader, as one candidate sees it.
+#[derive(Debug)]
+pub struct Election {
+    settings: Settings,
+    /// When the last renewal that succeeded was begun, while we lead.
+    leading: Option<Time>,
+    seen: Option<Seen>,
+    under_way: Option<UnderWay>,
+    next: Time,
+    leaving: bool,
+    outputs: VecDeque<Output>,
+}
+
+/// The Lease of another, and since when it has not changed.
+#[derive(Debug)]
+struct Seen {
+    lease: Lease,
+    since: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum UnderWay {
+    Read { begun: Time },
+    Write { begun: Time },
+}
+
+impl Election {
+    /// A candidate that begins at once.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            leading: None,
+            seen: None,
+            under_way: None,
+            next: Time::ZERO,
+            leaving: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes in everything that happens.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.stop_when_late(now);
+        match input {
+            Input::Read(lease) => self.read(now, lease),
+            Input::ReadFailed => self.try_again(now),
+            Input::Written(outcome) => self.written(now, outcome),
+            Input::Leave => self.leave(),
+            Input::Tick => {}
+        }
+        self.stop_when_late(now);
+        if self.under_way.is_none() && !self.leaving && now >= self.next {
+            self.under_way = Some(UnderWay::Read { begun: now });
+            self.outputs.push_back(Output::Read);
+        }
+    }
+
+    /// The next thing to do; drain until `None` after every [`handle`](Self::handle).
+    #[must_use]
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle`](Self::handle) with [`Input::Tick`]; `None` when there is nothing to wait for.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        let waits = self.under_way.is_none() && !self.leaving;
+        let next = waits.then_some(self.next);
+        next.into_iter().chain(self.lead_ends()).min()
+    }
+
+    /// Whether we lead.
+    pub const fn is_leading(&self) -> bool {
+        self.leading.is_some()
+    }
+
+    fn lead_ends(&self) -> Option<Time> {
+        Some(self.leading? + self.settings.renew_deadline)
+    }
+
+    fn stop_when_late(&mut self, now: Time) {
+        if self.lead_ends().is_some_and(|end| now >= end) {
+            self.stop();
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.leading.take().is_some() {
+            self.outputs.push_back(Output::StopLeading);
+        }
+    }
+
+    fn try_again(&mut self, now: Time) {
+        self.under_way = None;
+        self.next = now + self.settings.retry;
+    }
+
+    fn read(&mut self, now: Time, lease: Option<Lease>) {
+        let Some(UnderWay::Read { begun }) = self.under_way else {
+            return;
+        };
+        self.try_again(now);
+        let Some(lease) = lease else {
+            self.seen = None;
+            self.write(now, None);
+            return;
+        };
+        let ours = lease.holder == self.settings.identity;
+        if !ours {
+            self.stop();
+        }
+        let seen = self.seen.take();
+        let unchanged = seen.filter(|seen| is_same_sign_of_life(&seen.lease, &lease));
+        // A change counts from when its reading ended, and time without one until a reading began: both err on the
+        // leader's side.
+        let since = unchanged.map_or(now, |seen| seen.since);
+        let expired = begun >= since + lease.duration;
+        if ours || lease.holder.is_empty() || expired {
+            self.write(now, Some(&lease));
+        }
+        self.seen = Some(Seen { lease, since });
+    }
+
+    fn write(&mut self, now: Time, lease: Option<&Lease>) {
+        if self.leaving {
+            return;
+        }
+        let acquires = lease.is_none_or(|lease| lease.holder != self.settings.identity);
+        let transitions = lease.map_or(0, |lease| lease.transitions);
+        self.outputs.push_back(Output::Write(LeaseWrite {
+            holder: Arc::clone(&self.settings.identity),
+            duration: self.settings.duration,
+            transitions: transitions.saturating_add(u32::from(acquires && lease.is_some())),
+            acquires,
+            resource_version: lease.map(|lease| Arc::clone(&lease.resource_version)),
+        }));
+        self.under_way = Some(UnderWay::Write { begun: now });
+    }
+
+    fn written(&mut self, now: Time, outcome: WriteOutcome) {
+        let Some(UnderWay::Write { begun }) = self.under_way else {
+            return;
+        };
+        self.try_again(now);
+        let in_time = now < begun + self.settings.renew_deadline;
+        if outcome == WriteOutcome::Done && in_time && !self.leaving {
+            if self.leading.is_none() {
+                self.outputs.push_back(Output::Lead);
+            }
+            self.leading = Some(begun);
+        }
+    }
+
+    /// Lets another take over at once, instead of after the lease's duration.
+    fn leave(&mut self) {
+        self.leaving = true;
+        let led = self.is_leading();
+        self.stop();
+        if let Some(seen) = self.seen.take().filter(|_| led) {
+            self.outputs.push_back(Output::Write(LeaseWrite {
+                holder: "".into(),
+                duration: Duration::from_secs(1),
+                transitions: seen.lease.transitions,
+                acquires: false,
+                resource_version: None,
+            }));
+        }
+    }
+}
+
+fn is_same_sign_of_life(one: &Lease, other: &Lease) -> bool {
+    one.holder == other.holder
+        && one.renewed == other.renewed
+        && one.transitions == other.transitions
+        && one.duration == other.duration
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Lease in the API and candidates that reach it at once.
+    struct Cluster {
+        now: Time,
+        lease: Option<Lease>,
+        version: u32,
+        candidates: Vec<Election>,
+        cut_off: Option<usize>,
+    }
+
+    impl Cluster {
+        fn new(candidates: usize) -> Self {
+            let candidate = |n| Election::new(Settings::new(format!("c{n}")));
+            Self {
+                now: Time::ZERO,
+                lease: None,
+                version: 0,
+                candidates: (0..candidates).map(candidate).collect(),
+                cut_off: None,
+            }
+        }
+
+        fn leaders(&self) -> Vec<usize> {
+            let all = self.candidates.iter().enumerate();
+            all.filter(|(_, c)| c.is_leading())
+                .map(|(n, _)| n)
+                .collect()
+        }
+
+        /// Half a second at a time, everybody in turn. Never do two lead.
+        fn run(&mut self, seconds: u64) {
+            for _ in 0..seconds * 2 {
+                for n in 0..self.candidates.len() {
+                    self.give(n, Input::Tick);
+                    assert!(self.leaders().len() <= 1, "two leaders at {}", self.now);
+                }
+                self.now = self.now + Duration::from_millis(500);
+            }
+        }
+
+        fn give(&mut self, n: usize, input: Input) {
+            self.candidates[n].handle(self.now, input);
+            while let Some(output) = self.candidates[n].poll() {
+                let answer = match output {
+                    Output::Lead | Output::StopLeading => continue,
+                    Output::Read if self.cut_off == Some(n) => Input::ReadFailed,
+                    Output::Write(_) if self.cut_off == Some(n) => {
+                        Input::Written(WriteOutcome::Failed)
+                    }
+                    Output::Read => Input::Read(self.lease.clone()),
+                    Output::Write(write) => Input::Written(self.write(write)),
+                };
+                self.candidates[n].handle(self.now, answer);
+            }
+        }
+
+        fn write(&mut self, write: LeaseWrite) -> WriteOutcome {
+            let version = self.lease.as_ref().map(|l| Arc::clone(&l.resource_version));
+            if !write.holder.is_empty() && version != write.resource_version {
+                return WriteOutcome::Conflict;
+            }
+            self.version += 1;
+            self.lease = Some(Lease {
+                holder: write.holder,
+                duration: write.duration,
+                renewed: self.now.to_string().into(),
+                transitions: write.transitions,
+                resource_version: self.version.to_string().into(),
+            });
+            WriteOutcome::Done
+        }
+    }
+
+    fn lease(holder: &str, version: &str) -> Lease {
+        Lease {
+            holder: holder.into(),
+            duration: Duration::from_secs(15),
+            renewed: version.into(),
+            transitions: 3,
+            resource_version: version.into(),
+        }
+    }
+
+    #[test]
+    fn the_first_to_come_leads_and_goes_on_leading() {
+        let mut cluster = Cluster::new(3);
+        cluster.run(100);
+        assert_eq!(cluster.leaders(), [0]);
+        assert_eq!(cluster.lease.unwrap().transitions, 0);
+    }
+
+    #[test]
+    fn one_that_is_cut_off_stops_before_another_begins() {
+        let mut cluster = Cluster::new(2);
+        cluster.run(5);
+        cluster.cut_off = Some(0);
+        cluster.run(9);
+        assert_eq!(cluster.leaders(), [0]);
+        cluster.run(3);
+        assert!(cluster.leaders().is_empty());
+        cluster.run(8);
+        assert_eq!(cluster.leaders(), [1]);
+        assert_eq!(cluster.lease.unwrap().transitions, 1);
+    }
+
+    #[test]
+    fn one_that_leaves_is_followed_at_the_next_look() {
+        let mut cluster = Cluster::new(2);
+        cluster.run(5);
+        cluster.give(0, Input::Leave);
+        assert!(cluster.leaders().is_empty());
+        cluster.run(3);
+        assert_eq!(cluster.leaders(), [1]);
+        assert_eq!(cluster.candidates[0].deadline(), None);
+    }
+
+    #[test]
+    fn a_lease_that_was_never_seen_to_change_is_waited_for_in_full() {
+        let mut candidate = Election::new(Settings::new("me"));
+        let mut now = Time::from_secs(1_000);
+        candidate.handle(now, Input::Tick);
+        for _ in 0..8 {
+            assert_eq!(candidate.poll(), Some(Output::Read));
+            candidate.handle(now, Input::Read(Some(lease("other", "7"))));
+            assert_eq!(candidate.poll(), None);
+            now = now + Duration::from_secs(2);
+            candidate.handle(now, Input::Tick);
+        }
+        candidate.handle(now, Input::Read(Some(lease("other", "7"))));
+        assert_eq!(candidate.poll(), Some(Output::Read));
+        let Some(Output::Write(write)) = candidate.poll() else {
+            panic!("it does not take over");
+        };
+        assert!(write.acquires);
+        assert_eq!(
+            (write.transitions, write.resource_version),
+            (4, Some("7".into()))
+        );
+        assert!(!candidate.is_leading());
+    }
+
+    #[test]
+    fn a_write_that_took_too_long_does_not_make_a_leader() {
+        let mut candidate = Election::new(Settings::new("me"));
+        candidate.handle(Time::ZERO, Input::Tick);
+        candidate.handle(Time::ZERO, Input::Read(None));
+        candidate.handle(Time::from_secs(10), Input::Written(WriteOutcome::Done));
+        assert!(!candidate.is_leading());
+    }
+
+    #[test]
+    fn one_whose_lease_was_taken_stops_at_once() {
+        let mut cluster = Cluster::new(1);
+        cluster.run(5);
+        assert_eq!(cluster.leaders(), [0]);
+        cluster.lease = Some(lease("other", "99"));
+        cluster.run(3);
+        assert!(cluster.leaders().is_empty());
+    }
+
+    #[test]
+    fn a_silent_api_does_not_keep_a_leader_in_office() {
+        let mut candidate = Election::new(Settings::new("me"));
+        candidate.handle(Time::ZERO, Input::Tick);
+        candidate.handle(Time::ZERO, Input::Read(None));
+        candidate.handle(Time::ZERO, Input::Written(WriteOutcome::Done));
+        candidate.handle(Time::from_secs(2), Input::Tick);
+        assert!(candidate.is_leading());
+        assert_eq!(candidate.deadline(), Some(Time::from_secs(10)));
+        candidate.handle(Time::from_secs(10), Input::Tick);
+        assert!(!candidate.is_leading());
+    }
+}
