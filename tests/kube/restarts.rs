@@ -1,0 +1,165 @@
+//! Processes that end and begin again.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ironlb_lab::{eventually, eventually_ok, holds_for, needs_the_lab};
+use serde_json::json;
+
+use crate::product::{NAMESPACE, Product, Tenant, addresses_in, alone};
+
+#[test]
+fn a_speaker_that_restarts_announces_again_and_another_node_is_not_disturbed() {
+    needs_the_lab!();
+    let product = alone();
+    let tenant = Tenant::new(&product, "speaker", 15);
+    tenant.pod("n1", "web", "a");
+    tenant.service("web", &json!({}));
+    let address = tenant.v4(0);
+    tenant.wait_for_address("web", address);
+    tenant.wait_until_served(address);
+    let announcer = tenant.wait_for_announcer_somewhere(address);
+    product.speaker(announcer).kill().unwrap();
+    tenant.wait_for_announcer(address, None);
+    product.start_speaker(announcer);
+    tenant.wait_for_announcer(address, Some(announcer));
+    tenant.wait_until_served(address);
+    product
+        .speaker(announcer)
+        .terminate(Duration::from_secs(5))
+        .unwrap();
+    tenant.wait_for_announcer(address, None);
+    product.start_speaker(announcer);
+    tenant.wait_for_announcer(address, Some(announcer));
+}
+
+#[test]
+fn a_controller_that_is_killed_under_load_gives_every_service_one_address_and_moves_none() {
+    needs_the_lab!();
+    let product = alone();
+    let tenant = Tenant::new(&product, "load", 16);
+    let services = std::env::var("IRONLB_LOAD")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(300);
+    product.kill_controller();
+    let pool = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": { "name": "load", "namespace": NAMESPACE },
+        "spec": { "addresses": ["10.200.0.0/16"], "serviceAllocation": { "namespaces": ["load"] } },
+    });
+    product.cluster.api().apply_object(&pool).unwrap();
+    for number in 0..services {
+        let quiet = json!({ "allocateLoadBalancerNodePorts": false });
+        tenant.service(&format!("web-{number}"), &quiet);
+    }
+    // Killed twice in the middle of its work.
+    for part in [services / 4, services / 2] {
+        product.start_controller();
+        eventually("part of the work is done", Duration::from_secs(60), || {
+            allocated(&product).0 >= part
+        })
+        .unwrap();
+        product.kill_controller();
+    }
+    let before = addresses_by_service(&product);
+    let begin = Instant::now();
+    product.start_controller();
+    eventually_ok(
+        "every Service has an address",
+        Duration::from_secs(120),
+        || {
+            let (count, distinct) = allocated(&product);
+            if count == services && distinct == services {
+                Ok(())
+            } else {
+                Err(format!("{count}, {distinct} distinct"))
+            }
+        },
+    )
+    .unwrap();
+    let seconds = begin.elapsed().as_secs_f64();
+    eprintln!(
+        "{} of {services} addresses in {seconds:.1} s",
+        services - before.len()
+    );
+    let after = addresses_by_service(&product);
+    for (service, addresses) in &before {
+        assert!(
+            after.contains(&(service.clone(), addresses.clone())),
+            "{service} was moved from {addresses:?}"
+        );
+    }
+
+    // Nothing is left to write, so nothing is written.
+    product.kill_controller();
+    let versions = versions(&product);
+    product.start_controller();
+    product.wait_until_ready();
+    holds_for("nothing is written", Duration::from_secs(2), || {
+        self::versions(&product) == versions
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_api_server_that_restarts_withdraws_nothing_and_is_found_again() {
+    needs_the_lab!();
+    let product = alone();
+    let tenant = Tenant::new(&product, "api", 17);
+    tenant.pod("n1", "web", "a");
+    tenant.service("web", &json!({}));
+    let address = tenant.v4(0);
+    tenant.wait_for_address("web", address);
+    tenant.wait_until_served(address);
+    let announcer = tenant.wait_for_announcer_somewhere(address);
+    product.cluster.stop_api_server().unwrap();
+    let client = product.cluster.client();
+    holds_for(
+        "the address is served without an API server",
+        Duration::from_secs(3),
+        || client.tcp_get(SocketAddr::new(address, 80)).is_ok(),
+    )
+    .unwrap();
+    assert_eq!(tenant.announcer(address), Some(announcer));
+    product.cluster.start_api_server().unwrap();
+    assert_eq!(tenant.announcer(address), Some(announcer));
+    tenant.service("next", &json!({}));
+    tenant.wait_for_address("next", tenant.v4(1));
+    tenant.delete_service("web");
+    tenant.wait_for_announcer(address, None);
+}
+
+fn services(product: &Product) -> Vec<serde_json::Value> {
+    product
+        .cluster
+        .api()
+        .list("v1/Service", "load", "")
+        .unwrap()
+}
+
+/// How many Services have an address, and how many addresses that are.
+fn allocated(product: &Product) -> (usize, usize) {
+    let all: Vec<_> = services(product).iter().flat_map(addresses_in).collect();
+    let distinct: BTreeSet<_> = all.iter().collect();
+    (all.len(), distinct.len())
+}
+
+fn addresses_by_service(product: &Product) -> BTreeSet<(String, Vec<std::net::IpAddr>)> {
+    let named = services(product).into_iter().map(|service| {
+        let name = service["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        (name, addresses_in(&service))
+    });
+    named
+        .filter(|(_, addresses)| !addresses.is_empty())
+        .collect()
+}
+
+fn versions(product: &Product) -> BTreeSet<String> {
+    let version = |service: &serde_json::Value| service["metadata"]["resourceVersion"].to_string();
+    services(product).iter().map(version).collect()
+}
