@@ -2,7 +2,7 @@
 //!
 //! Each part becomes the custom resource that means the same, with a [`Place`] that leads back to what was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ironlb_model::{Labels, Name};
@@ -71,7 +71,7 @@ fn unreadable(shift: Shift, fault: Fault, place: &Place) -> Entry {
 /// A document in the legacy format.
 pub(crate) fn from_node(root: Arc<Node>, mut faults: Vec<Fault>, place: &Place) -> Entry {
     let legacy: Option<Legacy> = decode(&root, Rules::LEGACY, &[], &mut faults);
-    let tainted: Vec<String> = faults.iter().map(|fault| fault.path.clone()).collect();
+    let tainted: Vec<String> = faults.iter().flat_map(Fault::tainted).collect();
     let mut errors: Vec<_> = faults.into_iter().map(|fault| place.fault(fault)).collect();
     let Some(legacy) = legacy else {
         return Entry {
@@ -118,11 +118,15 @@ impl Drafts<'_> {
             self.add(name, steps("bfd-profiles", index), spec);
         }
         let (mut bgp, mut l2) = (0, 0);
+        let mut named = BTreeSet::new();
         for (index, pool) in legacy.address_pools.into_iter().enumerate() {
             let at = steps("address-pools", index);
+            let name = pool.name.clone().unwrap_or_default();
+            // There is one to announce: an error about the name is told of the pool.
+            let is_new = !name.is_empty() && named.insert(name.clone());
             match pool.protocol.as_deref() {
-                Some("bgp") => self.bgp_advertisements(&pool, &at, &mut bgp),
-                Some("layer2") => self.l2_advertisement(&pool, &at, &mut l2),
+                Some("bgp") if is_new => self.bgp_advertisements(&pool, &at, &mut bgp),
+                Some("layer2") if is_new => self.l2_advertisement(&pool, &at, &mut l2),
                 // Nobody knows which it was: keep the numbers of the others, and what there was under these.
                 _ => {
                     self.unreadable = true;
@@ -130,8 +134,7 @@ impl Drafts<'_> {
                     l2 += 1;
                 }
             }
-            let name = pool.name.clone().unwrap_or_default().into();
-            self.add(name, at, Spec::Pool(pool.into_spec()));
+            self.add(name.into(), at, Spec::Pool(pool.into_spec()));
         }
     }
 

@@ -15,7 +15,7 @@ use serde::de::{
 
 use crate::path::{Step, join};
 use crate::suggest::did_you_mean;
-use crate::tree::{Fault, Mark, Node, Plain, Value};
+use crate::tree::{Fault, Mark, NOT_ONE_OF, Node, Plain, Value};
 
 /// How strict to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +227,7 @@ impl<'a, 's> Reader<'a, 's> {
             Some(name) => format!("; did you mean \"{name}\"?"),
             None => String::new(),
         };
-        let message = format!("\"{text}\" is not one of {}{hint}", variants.join(", "));
+        let message = format!("\"{text}\" {NOT_ONE_OF} {}{hint}", variants.join(", "));
         self.state.fault(self.node.mark, message);
         variants.first().copied().unwrap_or_default()
     }

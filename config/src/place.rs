@@ -163,7 +163,9 @@ impl<'a> Report<'a> {
 /// The way to a field in a legacy document, from the way to it in the custom resource that means the same.
 fn legacy_path(base: &[Step<'static>], path: &[Step<'_>]) -> Vec<Step<'static>> {
     let mut steps = base.to_vec();
-    for step in path {
+    // An alias is a key with a value, and nothing below.
+    let is_alias = matches!(base.first(), Some(Step::Key(name)) if name == "bgp-communities");
+    for step in path.iter().filter(|_| !is_alias) {
         match step {
             Step::Key(name) if name == "spec" || name == "metadata" => {}
             Step::Key(name) => steps.push(Step::Key(legacy_key(name).into())),

@@ -300,7 +300,7 @@ fn resource_entry(
 ) -> Entry {
     let metadata: Metadata = part(root, "metadata", &mut faults).unwrap_or_default();
     let spec = spec(kind, root, &mut faults);
-    place.tainted = faults.iter().flat_map(tainted).collect();
+    place.tainted = faults.iter().flat_map(Fault::tainted).collect();
     let errors: Vec<_> = faults.into_iter().map(|fault| place.fault(fault)).collect();
     let draft = spec.map(|spec| Draft {
         name: metadata.name.unwrap_or_default().into(),
@@ -373,16 +373,6 @@ fn part<'n, T: Deserialize<'n> + Default>(
         }
         _ => Some(T::default()),
     }
-}
-
-/// The field of a fault, and for a key that is not known the one that was probably meant: it will seem to be missing.
-fn tainted(fault: &Fault) -> Vec<String> {
-    let mut fields = vec![fault.path.clone()];
-    if let Some((_, meant)) = fault.message.split_once("did you mean \"") {
-        let parent = fault.path.rsplit_once('.').map_or("", |(parent, _)| parent);
-        fields.push(format!("{parent}.{}", meant.trim_end_matches("\"?")));
-    }
-    fields
 }
 
 fn name_of(root: &Node) -> &str {

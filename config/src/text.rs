@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use crate::path::{Step, join};
 use crate::tree::{Fault, Mark, Node, Style, Value};
@@ -53,9 +53,6 @@ impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Self {
         let mut options = Options::default();
         options.set_emit_comments(false);
-        // One more than ours, so that ours is the one that is met.
-        options.flow_nesting_limit = MAX_DEPTH + 2;
-        options.block_nesting_limit = MAX_DEPTH + 2;
         Self {
             parser: Parser::new_from_str_with_options(text, options),
             anchors: HashMap::new(),
@@ -110,8 +107,7 @@ impl<'a> Reader<'a> {
         let mark = mark(&span);
         self.count(1, mark)?;
         if self.path.len() > MAX_DEPTH {
-            let message = format!("nested deeper than {MAX_DEPTH} levels, which is the limit");
-            return Err(Fault::new(mark, String::new(), message));
+            return Err(Fault::new(mark, String::new(), too_deep()));
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -270,7 +266,15 @@ fn scan_fault(error: &ScanError) -> Fault {
         column: number(marker.col()).saturating_add(1),
         width: 1,
     };
-    Fault::new(mark, String::new(), format!("not YAML: {}", error.info()))
+    let message = match error.kind() {
+        ErrorKind::RecursionLimitExceeded => too_deep(),
+        _ => format!("not YAML: {}", error.info()),
+    };
+    Fault::new(mark, String::new(), message)
+}
+
+fn too_deep() -> String {
+    format!("nested deeper than {MAX_DEPTH} levels, which is the limit")
 }
 
 fn number(value: usize) -> u32 {

@@ -41,7 +41,27 @@ impl Fault {
             message,
         }
     }
+
+    /// Fields about which nothing further is to be said: the one in fault; for a key that is not known, the one that
+    /// was probably meant, which seems to be missing; for a word that is not known, all that may depend on it.
+    pub(crate) fn tainted(&self) -> Vec<String> {
+        let parent = self.path.rsplit_once('.').map(|(parent, _)| parent);
+        let mut fields = vec![self.path.clone()];
+        if let Some((_, meant)) = self.message.split_once("did you mean \"") {
+            let meant = meant.trim_end_matches("\"?");
+            fields.push(
+                parent.map_or_else(|| meant.to_owned(), |parent| format!("{parent}.{meant}")),
+            );
+        }
+        if self.message.contains(NOT_ONE_OF) {
+            fields.extend(parent.map(str::to_owned));
+        }
+        fields
+    }
 }
+
+/// What is said of a word that is not among those that there are.
+pub(crate) const NOT_ONE_OF: &str = "is not one of";
 
 /// A value and where it begins. Debug output shows the place only: the value may be a password.
 #[derive(Clone, PartialEq, Eq)]

@@ -237,8 +237,10 @@ enum Rank {
     Unchanged,
     /// Had another state there.
     Changed,
-    /// Was not there.
+    /// Was not there, and is a custom resource.
     New,
+    /// Was not there, and is in the ConfigMap.
+    NewInConfigMap,
 }
 
 impl Rank {
@@ -246,6 +248,12 @@ impl Rank {
         match last_good {
             Some(before) if before.ranges == settled.value.ranges => Self::Unchanged,
             Some(_) => Self::Changed,
+            None if settled
+                .draft
+                .is_some_and(|draft| draft.place.legacy.is_some()) =>
+            {
+                Self::NewInConfigMap
+            }
             None => Self::New,
         }
     }
