@@ -1,5 +1,7 @@
 //! The CustomResourceDefinitions are generated, checked in, and of a form that the API server takes.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::path::PathBuf;
 
 use ironlb_config::crd;

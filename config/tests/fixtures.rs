@@ -1,5 +1,7 @@
 //! Every file of tests/config/malformed gives the error that its first line says; none of tests/config/valid any.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::path::{Path, PathBuf};
 
 use ironlb_config::{Error, Source, validate};
@@ -110,7 +112,8 @@ fn no_error_and_no_debug_output_shows_a_password() {
             let errors = validate(std::slice::from_ref(&source));
             let manifests = ironlb_config::read(std::slice::from_ref(&source));
             let lowered = ironlb_config::lower(&manifests.objects, &Default::default());
-            let report = ironlb_config::report::render(&errors, &[source.clone()], false);
+            let report =
+                ironlb_config::report::render(&errors, std::slice::from_ref(&source), false);
             let shown = format!("{errors:?}{manifests:?}{lowered:?}{source:?}{report}");
             assert!(!shown.contains("hunter2"), "{}", fixture.name);
         }

@@ -1,5 +1,7 @@
 //! What is in error keeps its last good state, and nothing else suffers.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use ironlb_config::{Lowered, Manifests, Source, crd, lower, read};
 use ironlb_model::Config;
 

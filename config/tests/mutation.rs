@@ -1,5 +1,7 @@
 //! Whatever is in a file, reading it and lowering it ends without a panic, and every error can be shown.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::sync::LazyLock;
 
 use ironlb_config::{Source, lower, read, report, validate};
