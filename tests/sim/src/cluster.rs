@@ -427,8 +427,7 @@ impl Common {
     fn begin(&mut self) {
         self.end();
         self.alive = true;
-        let kinds = self.informer.kinds();
-        self.informer = Informer::new(&kinds);
+        self.informer.restart();
     }
 
     fn end(&mut self) {

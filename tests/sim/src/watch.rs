@@ -116,13 +116,24 @@ pub struct Stream {
 impl Informer {
     /// Watches of these kinds, none connected.
     pub fn new(kinds: &[Kind]) -> Self {
+        let stream = |kind: &Kind| (*kind, Stream::default());
         Self {
             seen: Seen::default(),
-            streams: kinds
-                .iter()
-                .map(|kind| (*kind, Stream::default()))
-                .collect(),
+            streams: kinds.iter().map(stream).collect(),
             said_synced: false,
+        }
+    }
+
+    /// Forgets everything, as a process that starts anew. Connections go on being counted, so that nothing that was on
+    /// its way to the former process arrives.
+    pub fn restart(&mut self) {
+        self.seen = Seen::default();
+        self.said_synced = false;
+        for stream in self.streams.values_mut() {
+            *stream = Stream {
+                connection: stream.connection + 1,
+                ..Stream::default()
+            };
         }
     }
 

@@ -25,6 +25,8 @@ pub struct ControllerHost {
     tolerated: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     /// Services of which a write failed: it may have happened, so that the same may be written again.
     uncertain: BTreeSet<ServiceKey>,
+    /// For each Service, the version on which a write succeeded last: the API has a newer one.
+    confirmed: BTreeMap<ServiceKey, Arc<str>>,
 }
 
 impl Cluster {
@@ -36,6 +38,7 @@ impl Cluster {
             under_way: BTreeMap::new(),
             tolerated: BTreeMap::new(),
             uncertain: BTreeSet::new(),
+            confirmed: BTreeMap::new(),
         });
     }
 
@@ -47,6 +50,7 @@ impl Cluster {
             host.under_way.clear();
             host.tolerated.clear();
             host.uncertain.clear();
+            host.confirmed.clear();
         }
     }
 
@@ -84,9 +88,15 @@ impl Cluster {
         if !host.common.alive || host.common.life != life {
             return;
         }
-        host.under_way.remove(&service);
+        let write = host.under_way.remove(&service);
         match outcome {
-            WriteOutcome::Done => drop(host.uncertain.remove(&service)),
+            WriteOutcome::Done => {
+                host.uncertain.remove(&service);
+                if let Some(write) = write {
+                    host.confirmed
+                        .insert(service.clone(), write.resource_version);
+                }
+            }
             WriteOutcome::Conflict | WriteOutcome::Gone => self.counts.conflicts += 1,
             WriteOutcome::Failed => {
                 self.counts.failures += 1;
@@ -189,8 +199,9 @@ impl Cluster {
                 format!("{:?}", service.class),
             ));
         }
-        if service.resource_version != write.resource_version {
-            // It was decided on what is gone by now, and will conflict.
+        let outdated = host.confirmed.get(&write.service) == Some(&write.resource_version);
+        if outdated || service.resource_version != write.resource_version {
+            // It was decided on what is known to be gone by now, and will conflict.
             return Ok(());
         }
         let same = service.ingress == ingress(write)
