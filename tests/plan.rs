@@ -1,5 +1,7 @@
 //! `ironlb plan`, by its contract: the real binary, manifests in, JSON or a table out.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 

@@ -135,9 +135,12 @@ impl<'w> Claim<'w> {
 
     fn winner(&self, world: &'w World, election: Election, ip: IpAddr) -> Option<&'w Name> {
         let roster = world.roster();
+        let preferring = |one: &&&L2Advertisement| !one.preferred_nodes.is_empty();
+        let preferring: Vec<&&L2Advertisement> =
+            self.advertisements.iter().filter(preferring).collect();
         let candidate = |position| {
             let member = roster.member(position)?;
-            let preferences = self.advertisements.iter();
+            let preferences = preferring.iter();
             Some(Candidate {
                 name: &member.name,
                 hash: member.hash,
