@@ -29,6 +29,9 @@ pub struct Request<'a> {
     pub addresses: &'a [IpAddr],
     /// On which terms it shares; `None` not to.
     pub sharing: Option<Sharing>,
+    /// The addresses that its status has now. That others have one of them in theirs too is no reason to take it away;
+    /// one that its status does not have yet must have left theirs first.
+    pub status: &'a [IpAddr],
 }
 
 /// What a Service has.

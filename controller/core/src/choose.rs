@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ironlb_model::{Family, Name, ServiceKey};
+use ironlb_model::{Family, Name};
 
 use crate::alloc::{Allocator, Request};
 use crate::pool::PoolState;
@@ -208,17 +208,11 @@ impl Allocator {
 
     /// Whether the others on `address`, or those who have it in their status, let the Service have it.
     fn admit(&self, request: &Request<'_>, address: IpAddr) -> Result<(), Refusal> {
-        let service = request.service;
         let sharing = request.sharing.as_ref();
-        let has = || self.has(service, address);
+        let has = request.status.contains(&address);
         self.ledger
-            .admit(service, sharing, address, has)
+            .admit(request.service, sharing, address, has)
             .map_err(|conflict| Refusal::Taken { address, conflict })
-    }
-
-    fn has(&self, service: &ServiceKey, address: IpAddr) -> bool {
-        let allocation = self.get(service);
-        allocation.is_some_and(|allocation| allocation.addresses().any(|a| a == address))
     }
 
     fn pool(&self, name: &str) -> Result<&PoolState, Refusal> {

@@ -98,17 +98,17 @@ impl Ledger {
     }
 
     /// Whether a Service may have an address, beside those that have it or have it in their status. One that
-    /// `has` it already need not mind what others' statuses say.
+    /// `has` it in its own status already need not mind what others' statuses say.
     pub(crate) fn admit(
         &self,
         service: &ServiceKey,
         sharing: Option<&Sharing>,
         address: IpAddr,
-        has: impl FnOnce() -> bool,
+        has: bool,
     ) -> Result<(), Conflict> {
         if let Some(publishers) = self.published.get(&address)
             && !publishers.contains(service)
-            && !has()
+            && !has
             && let Some(by) = publishers.first().cloned()
         {
             return Err(Conflict::Published { by });

@@ -15,6 +15,7 @@ pub(crate) struct Terms {
     pub(crate) sharing: Option<Sharing>,
     /// The addresses asked for, in the order written; or what is wrong with them.
     pub(crate) addresses: Result<Vec<IpAddr>, Refusal>,
+    status: Vec<IpAddr>,
 }
 
 impl Terms {
@@ -23,10 +24,15 @@ impl Terms {
             families: families(service)?,
             sharing: Sharing::of(service),
             addresses: asked_addresses(service),
+            status: published_addresses(service).collect(),
         })
     }
 
-    pub(crate) fn request<'a>(&self, service: &'a Service, addresses: &'a [IpAddr]) -> Request<'a> {
+    pub(crate) fn request<'a>(
+        &'a self,
+        service: &'a Service,
+        addresses: &'a [IpAddr],
+    ) -> Request<'a> {
         Request {
             service: &service.key,
             labels: &service.labels,
@@ -34,6 +40,7 @@ impl Terms {
             pool: asked_pool(service),
             addresses,
             sharing: self.sharing.clone(),
+            status: &self.status,
         }
     }
 }

@@ -112,17 +112,53 @@ fn an_object_older_than_our_write_is_not_believed() {
     assert!(cluster.writes.is_empty());
 }
 
-#[test]
-fn a_status_that_somebody_else_changes_is_put_right() {
-    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
-    cluster.apply(service("a"));
+/// Somebody else writes `ip` into the status of `a`.
+fn edit(cluster: &mut Cluster, ip: &str) {
     let mut edited = cluster.api.services[&key("a")].clone();
     edited.ingress = vec![Ingress {
-        ip: "192.0.2.8".to_owned(),
+        ip: ip.to_owned(),
         ..Ingress::default()
     }];
     let edited = cluster.api.store(edited);
     cluster.give(Input::ServiceApplied(Box::new(edited)));
+    cluster.settle();
+}
+
+#[test]
+fn a_status_that_somebody_else_changes_is_put_right() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    cluster.apply(service("a"));
+    cluster.apply(service("b"));
+    for forbidden in ["192.0.2.2", "198.51.100.1", "rubbish"] {
+        edit(&mut cluster, forbidden);
+        assert_eq!(cluster.status("a"), ["192.0.2.1"]);
+    }
+}
+
+#[test]
+fn a_status_that_somebody_else_changes_to_what_it_may_have_stays() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    cluster.apply(service("a"));
+    edit(&mut cluster, "192.0.2.8");
+    assert_eq!(cluster.status("a"), ["192.0.2.8"]);
+    cluster.apply(service("b"));
+    assert_eq!(cluster.status("b"), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_move_that_is_undone_before_it_is_written_never_happens() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    cluster.apply(service("a"));
+    let other = crate::cluster::config(&[pool("other", &["198.51.100.1-198.51.100.9"])]);
+    cluster.give(Input::Config(other));
+    cluster.give(written("nobody", WriteOutcome::Done));
+    let writes = cluster.pending();
+    assert_eq!(writes.len(), 1);
+    let first = crate::cluster::config(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    cluster.give(Input::Config(first));
+    cluster.give(written("a", WriteOutcome::Failed));
+    cluster.now = cluster.controller.deadline().unwrap();
+    cluster.give(Input::Tick);
     cluster.settle();
     assert_eq!(cluster.status("a"), ["192.0.2.1"]);
 }
@@ -226,4 +262,31 @@ fn files_without_versions_are_written_again_without_waiting() {
     assert_eq!(writes[0].ips, crate::cluster::ips(&["192.0.2.7"]));
     cluster.give(written("a", WriteOutcome::Done));
     assert!(cluster.pending().is_empty());
+}
+
+#[test]
+fn one_that_was_to_share_and_no_longer_does_stays_away_until_the_other_has_left() {
+    let sharing = |name: &str, number| Service {
+        sharing_key: Some("k".to_owned()),
+        ports: vec![crate::cluster::port(ironlb_model::Protocol::Tcp, number)],
+        ..service(name)
+    };
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    cluster.apply(sharing("a", 80));
+    tell(&mut cluster, sharing("b", 443));
+    assert_eq!(
+        cluster.pending()[0].ips,
+        crate::cluster::ips(&["192.0.2.1"])
+    );
+    tell(&mut cluster, service("a"));
+    assert_eq!(
+        cluster.pending()[0].ips,
+        crate::cluster::ips(&["192.0.2.2"])
+    );
+    tell(&mut cluster, service("b"));
+    cluster.give(written("b", WriteOutcome::Conflict));
+    assert_eq!(
+        cluster.pending()[0].ips,
+        crate::cluster::ips(&["192.0.2.3"])
+    );
 }

@@ -12,7 +12,7 @@ use crate::world::{Pools, key, may_share, pools, service};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Apply(Service),
+    Apply(Box<Service>),
     ChangeType(ServiceKey, bool),
     Delete(ServiceKey),
     ClearStatus(ServiceKey),
@@ -50,7 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Fate::Late),
     ];
     prop_oneof![
-        10 => service().prop_map(Step::Apply),
+        10 => service().prop_map(|service| Step::Apply(Box::new(service))),
         2 => (key(), any::<bool>()).prop_map(|(key, class)| Step::ChangeType(key, class)),
         4 => key().prop_map(Step::Delete),
         1 => key().prop_map(Step::ClearStatus),
@@ -102,7 +102,7 @@ impl World {
 
     fn act(&mut self, step: Step) {
         match step {
-            Step::Apply(service) => self.apply(service),
+            Step::Apply(service) => self.apply(*service),
             Step::ChangeType(key, class) => {
                 if let Some(mut service) = self.api.get(&key).cloned() {
                     if class {

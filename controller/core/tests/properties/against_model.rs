@@ -13,8 +13,8 @@ use crate::world::{Pools, key, may_share, pools, service};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Allocate(Service),
-    Keep(ServiceKey),
+    Allocate(Box<Service>),
+    Keep(ServiceKey, bool),
     Release(ServiceKey, bool),
     Unpublish(usize),
     Pools(Pools),
@@ -23,8 +23,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        10 => service().prop_map(Step::Allocate),
-        2 => key().prop_map(Step::Keep),
+        10 => service().prop_map(|service| Step::Allocate(Box::new(service))),
+        2 => (key(), any::<bool>()).prop_map(|(key, written)| Step::Keep(key, written)),
         4 => (key(), any::<bool>()).prop_map(|(key, publish)| Step::Release(key, publish)),
         2 => (0usize..8).prop_map(Step::Unpublish),
         1 => pools().prop_map(Step::Pools),
@@ -54,11 +54,11 @@ impl Pair {
                 let wish = wish(&service);
                 self.slow.release(&service.key);
                 let expected = self.slow.allocate(&service, families, &wish);
-                let found = self.fast.allocate(&request(&service, &wish));
+                let found = self.fast.allocate(&request(&service, &wish, &[]));
                 assert_eq!(answer(found), sorted(&expected), "{service:?}");
                 self.slow.hold(&service, &expected);
             }
-            Step::Keep(key) => self.keep(&key),
+            Step::Keep(key, written) => self.keep(&key, written),
             Step::Release(key, publish) => {
                 let before = self.slow.get(&key).cloned();
                 self.slow.release(&key);
@@ -95,11 +95,14 @@ impl Pair {
         for held in self.slow.held.clone() {
             let key = &held.service.key;
             if affected.contains(key) {
-                self.keep(key);
+                self.keep(key, true);
             } else {
-                let kept = self
-                    .slow
-                    .exactly(&held.service, &held.addresses, Some(&held.pool));
+                let kept = self.slow.exactly(
+                    &held.service,
+                    &held.addresses,
+                    Some(&held.pool),
+                    &held.addresses,
+                );
                 let same_fence = kept.is_ok() || kept == Err("fenced");
                 assert!(same_fence, "{key} is affected: {kept:?}");
                 if let Ok((pool, _)) = kept {
@@ -109,15 +112,16 @@ impl Pair {
         }
     }
 
-    /// Lets a Service keep what it has, or takes it away.
-    fn keep(&mut self, key: &ServiceKey) {
+    /// Lets a Service keep what it has, which is in its status if it is `written`, or takes it away.
+    fn keep(&mut self, key: &ServiceKey, written: bool) {
         let Some(held) = self.slow.get(key).cloned() else {
             return;
         };
+        let status: &[IpAddr] = if written { &held.addresses } else { &[] };
         let expected = self
             .slow
-            .exactly(&held.service, &held.addresses, Some(&held.pool));
-        let request = request(&held.service, &held.addresses);
+            .exactly(&held.service, &held.addresses, Some(&held.pool), status);
+        let request = request(&held.service, &held.addresses, status);
         let found = self.fast.keep(&request, &held.addresses, Some(&held.pool));
         assert_eq!(answer(found), sorted(&expected));
         match &expected {
@@ -174,7 +178,7 @@ impl Pair {
             held.reverse();
         }
         for held in held {
-            let request = request(&held.service, &held.addresses);
+            let request = request(&held.service, &held.addresses, &held.addresses);
             let kept = again.fast.keep(&request, &held.addresses, Some(&held.pool));
             // A namespace's labels may have changed since, and nobody has asked this one again.
             if let Err(Refusal::Fenced { .. }) = kept {
@@ -201,7 +205,7 @@ fn wish(service: &Service) -> Vec<IpAddr> {
     parts.map(|part| part.parse().unwrap()).collect()
 }
 
-fn request<'a>(service: &'a Service, addresses: &'a [IpAddr]) -> Request<'a> {
+fn request<'a>(service: &'a Service, addresses: &'a [IpAddr], status: &'a [IpAddr]) -> Request<'a> {
     Request {
         service: &service.key,
         labels: &service.labels,
@@ -209,6 +213,7 @@ fn request<'a>(service: &'a Service, addresses: &'a [IpAddr]) -> Request<'a> {
         pool: service.requested_pool.as_deref(),
         addresses,
         sharing: Sharing::of(service),
+        status,
     }
 }
 
@@ -252,7 +257,7 @@ proptest! {
     ) {
         let mut pair = Pair::new(&start);
         for service in services {
-            pair.act(Step::Allocate(service));
+            pair.act(Step::Allocate(Box::new(service)));
         }
         prop_assert!(pair.fast.set_pools(&start).is_empty());
         let before = pair.slow.held.len();

@@ -87,7 +87,7 @@ impl Slow {
             if !fits {
                 return Err("family");
             }
-            let answer = self.exactly(service, wish, None)?;
+            let answer = self.exactly(service, wish, None, &[])?;
             return match asked {
                 Some(asked) if asked != answer.0 => Err("other pool"),
                 _ => Ok(answer),
@@ -101,7 +101,7 @@ impl Slow {
             }
         };
         if let Some(asked) = asked {
-            return self.from_pool(service, families, &attempts, asked);
+            return self.in_pool(service, families, &attempts, asked);
         }
         let mut pinned: Vec<&Pool> = self
             .pools
@@ -138,7 +138,7 @@ impl Slow {
         })
     }
 
-    fn from_pool(
+    fn in_pool(
         &self,
         service: &Service,
         families: Families,
@@ -171,6 +171,7 @@ impl Slow {
         service: &Service,
         wish: &[IpAddr],
         last_pool: Option<&str>,
+        status: &[IpAddr],
     ) -> Answer {
         let hold = last_pool
             .and_then(|name| self.pools.get(name))
@@ -189,7 +190,7 @@ impl Slow {
             if is_left_out(pool, *ip) && !held_here {
                 return Err("buggy");
             }
-            if !self.may_have(service, *ip) {
+            if !self.may_have(service, *ip, status) {
                 return Err("taken");
             }
         }
@@ -226,7 +227,7 @@ impl Slow {
                 };
                 held.addresses.contains(ip) && may_share(&bare(&held.service), &bare(service))
             };
-            self.held.iter().find(same).is_some() && self.may_have(service, *ip)
+            self.held.iter().find(same).is_some() && self.may_have(service, *ip, &[])
         })
     }
 
@@ -253,13 +254,10 @@ impl Slow {
             && self.published.iter().all(|(_, published)| *published != ip)
     }
 
-    fn may_have(&self, service: &Service, ip: IpAddr) -> bool {
+    fn may_have(&self, service: &Service, ip: IpAddr, status: &[IpAddr]) -> bool {
         let key = &service.key;
         let others = |held: &&Held| held.service.key != *key && held.addresses.contains(&ip);
-        let mine = self.published.contains(&(key.clone(), ip))
-            || self
-                .get(key)
-                .is_some_and(|held| held.addresses.contains(&ip));
+        let mine = self.published.contains(&(key.clone(), ip)) || status.contains(&ip);
         let published = self.published.iter().any(|(_, published)| *published == ip);
         (mine || !published)
             && self
