@@ -70,7 +70,7 @@ fn standard_input_is_a_file_called_minus() {
     child.stdin.take().unwrap().write_all(b"a: [b\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).starts_with("-:2:1: not YAML"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).starts_with("-:1:4: not YAML"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -12,6 +12,7 @@
 )]
 
 mod allocation;
+mod crds;
 mod faults;
 mod product;
 mod proxy;
