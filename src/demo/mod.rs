@@ -83,10 +83,8 @@ fn show(report: &mut Report) -> Result<Site, Failed> {
     match shown {
         Ok(()) => Ok(site),
         Err(Failed) => {
-            report.say(&format!(
-                "\nwhat the processes said last:\n\n{}",
-                site.logs()
-            ));
+            // Beside the JSON, where there is one.
+            eprintln!("\nwhat the processes said last:\n\n{}", site.logs());
             Err(Failed)
         }
     }
@@ -198,9 +196,12 @@ fn fail_over(site: &Site, address: IpAddr) -> Result<((), String)> {
 
 fn enter() -> Result<()> {
     Lab::enter().context(
-        "network namespaces are not allowed here; run it as root, or allow user namespaces (as root: sysctl \
-         kernel.unprivileged_userns_clone=1 on Debian, sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, \
-         sysctl user.max_user_namespaces=10000 elsewhere)",
+        "network namespaces are not allowed here\n\
+         run it as root; or allow user namespaces, by one of these as root:\n\
+         sysctl kernel.unprivileged_userns_clone=1               (Debian)\n\
+         sysctl kernel.apparmor_restrict_unprivileged_userns=0   (Ubuntu)\n\
+         sysctl user.max_user_namespaces=10000                   (elsewhere)\n\
+         the system's reason",
     )
 }
 

@@ -24,6 +24,11 @@ pub(crate) struct Report {
 }
 
 #[derive(Debug, Serialize)]
+struct Document<'a> {
+    steps: &'a [Step],
+}
+
+#[derive(Debug, Serialize)]
 struct Step {
     name: &'static str,
     ok: bool,
@@ -65,7 +70,7 @@ impl Report {
                 Ok(value)
             }
             Err(error) => {
-                self.add(name, false, elapsed, format!("{error:#}"));
+                self.add(name, false, elapsed, sentence(&error));
                 Err(Failed)
             }
         }
@@ -75,8 +80,9 @@ impl Report {
     pub(crate) fn finish(self) -> bool {
         let ok = self.steps.iter().all(|step| step.ok);
         if self.output == Output::Json {
-            let document = serde_json::json!({ "steps": self.steps });
-            print(&format!("{document:#}\n"));
+            let document = Document { steps: &self.steps };
+            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+            print(&format!("{text}\n"));
         }
         ok
     }
@@ -87,7 +93,7 @@ impl Report {
             let word = if ok { "ok" } else { "FAILED" };
             let mut lines = detail.lines();
             let first = lines.next().unwrap_or_default();
-            let rest: String = lines.map(|line| format!("{:29}{line}\n", "")).collect();
+            let rest: String = lines.map(|line| format!("{:31}{line}\n", "")).collect();
             print(&format!(
                 "{word:<6} {seconds:>7.2} s  {name:<11}  {first}\n{rest}"
             ));
@@ -100,6 +106,19 @@ impl Report {
             detail,
         });
     }
+}
+
+/// The chain of reasons, without those that the one before has in its own words.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut sentence = String::new();
+    for reason in error.chain().map(ToString::to_string) {
+        if sentence.is_empty() {
+            sentence = reason;
+        } else if !sentence.contains(&reason) {
+            sentence = format!("{sentence}: {reason}");
+        }
+    }
+    sentence
 }
 
 /// Standard output may be a pipe that nobody reads any more; the demo goes on to clean up.

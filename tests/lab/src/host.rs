@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
     path::Path,
     process::{Command, Output},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
 use ipnet::IpNet;
@@ -12,7 +12,7 @@ use ironlb_sys::namespace::{NetNamespace, die_with_parent};
 use crate::{
     Error, Link, Process, Result, Switch,
     error::Doing,
-    lab::{self, involve, involved, locked},
+    lab::{self, IN_OWN_USER_NAMESPACE, involve, involved, locked},
     link::End,
     netlink,
 };
@@ -243,7 +243,13 @@ impl Host {
     pub fn shell_prefix(&self) -> String {
         use std::os::fd::{AsFd, AsRawFd};
         let (id, fd) = (std::process::id(), self.namespace().as_fd().as_raw_fd());
-        format!("nsenter --user=/proc/{id}/ns/user --preserve-credentials --net=/proc/{id}/fd/{fd}")
+        // One cannot enter the user namespace that one is in.
+        let user = if IN_OWN_USER_NAMESPACE.load(Ordering::Relaxed) {
+            format!("--user=/proc/{id}/ns/user --preserve-credentials ")
+        } else {
+            String::new()
+        };
+        format!("nsenter {user}--net=/proc/{id}/fd/{fd}")
     }
 
     pub(crate) fn ask<T: Send>(

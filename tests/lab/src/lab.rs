@@ -6,7 +6,7 @@ use std::{
     process::{self, Command},
     sync::{
         Arc, Mutex, MutexGuard, Once, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -36,8 +36,11 @@ impl Lab {
         if is_root().doing(|| "read /proc/self".into())? {
             return Ok(());
         }
-        become_root_in_a_user_namespace()
-            .doing(|| "become root in a user namespace (not allowed here? root needs none)".into())
+        become_root_in_a_user_namespace().doing(|| {
+            "become root in a user namespace (not allowed here? root needs none)".into()
+        })?;
+        IN_OWN_USER_NAMESPACE.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Makes an empty lab. `name` appears in file names and messages; it need not be unique.
@@ -252,5 +255,7 @@ thread_local! {
     static INVOLVED: RefCell<Vec<Weak<Inner>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// [`Lab::enter`] had to make a user namespace.
+pub(crate) static IN_OWN_USER_NAMESPACE: AtomicBool = AtomicBool::new(false);
 static LABS: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 const LINES_AFTER_A_PANIC: usize = 20;
