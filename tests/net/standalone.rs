@@ -10,6 +10,7 @@ use ironlb_lab::{eventually, eventually_ok, holds_for, needs_the_lab};
 
 use site::{LIMIT, Site, allocations};
 
+mod sctp;
 mod site;
 
 #[test]
@@ -278,6 +279,36 @@ fn a_udp_client_that_never_begins_anew_follows_the_endpoints() {
     site.endpoints("web", &[1]);
     eventually("the same socket reaches the other backend", LIMIT, || {
         ask().is_some_and(|answer| answer.starts_with("n1 "))
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_sctp_association_begins_at_the_endpoint_s_port() {
+    needs_the_lab!();
+    let site = Site::new("standalone-sctp", 1);
+    site.write(
+        "web.yaml",
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, \
+         spec: {type: LoadBalancer, ports: [{port: 3868, protocol: SCTP}]}}",
+    );
+    site.write(
+        "web-endpoints.yaml",
+        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, \
+         metadata: {name: web, labels: {kubernetes.io/service-name: web}}, addressType: IPv4, \
+         ports: [{port: 4000, protocol: SCTP}], endpoints: [{addresses: [10.0.0.1], nodeName: n1}]}",
+    );
+    let running = site.start(1);
+    let address = site.addresses("web")[0];
+    running
+        .wait_for_line("announced on layer 2", LIMIT)
+        .unwrap();
+    let mut backend = sctp::Receiver::new(&site.nodes[0]);
+    let mut from = 5_000;
+    eventually("an INIT arrives at the endpoint's port", LIMIT, || {
+        from += 1;
+        sctp::send_init(&site.client, from, address, 3_868);
+        backend.ports() == Some((from, 4_000))
     })
     .unwrap();
 }
