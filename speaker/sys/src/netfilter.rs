@@ -2,7 +2,10 @@
 //!
 //! The messages themselves are made by `ironlb-forward`. The kernel works on them while they are sent: when a call here
 //! returns, what it asked for is in force or refused.
-#![allow(unsafe_code, reason = "SO_SNDBUFFORCE has no safe form in the crates we use")]
+#![allow(
+    unsafe_code,
+    reason = "SO_SNDBUFFORCE has no safe form in the crates we use"
+)]
 
 use std::{
     io,
@@ -144,9 +147,19 @@ impl Header {
     fn split(bytes: &[u8]) -> Option<(Self, &[u8], &[u8])> {
         let length = usize::try_from(number(bytes, 0)?).ok()?;
         let body = bytes.get(HEADER_SIZE..length)?;
-        let rest = bytes.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
+        let rest = bytes
+            .get(length.next_multiple_of(ALIGNMENT)..)
+            .unwrap_or_default();
         let (kind, flags) = (half(bytes, 4)?, half(bytes, 6)?);
-        Some((Self { kind, flags, sequence: number(bytes, 8)? }, body, rest))
+        Some((
+            Self {
+                kind,
+                flags,
+                sequence: number(bytes, 8)?,
+            },
+            body,
+            rest,
+        ))
     }
 }
 
@@ -157,7 +170,10 @@ fn refused(header: Header, body: &[u8]) -> Option<Refusal> {
         return None;
     }
     let has_attributes = header.flags & NLM_F_ACK_TLVS != 0;
-    let attributes = body.get(4 + HEADER_SIZE..).filter(|_| has_attributes).unwrap_or_default();
+    let attributes = body
+        .get(4 + HEADER_SIZE..)
+        .filter(|_| has_attributes)
+        .unwrap_or_default();
     Some(Refusal {
         sequence: header.sequence,
         source: io::Error::from_raw_os_error(errno.saturating_neg()),
@@ -199,7 +215,13 @@ fn make_room(socket: RawFd, length: usize) {
         let size = libc::socklen_t::try_from(size_of_val(&wanted)).unwrap_or(0);
         // SAFETY: the pointer and the size are those of an integer that lives through the call.
         let result = unsafe {
-            libc::setsockopt(socket, libc::SOL_SOCKET, option, (&raw const wanted).cast(), size)
+            libc::setsockopt(
+                socket,
+                libc::SOL_SOCKET,
+                option,
+                (&raw const wanted).cast(),
+                size,
+            )
         };
         if result == 0 {
             return;
@@ -265,7 +287,9 @@ mod tests {
 
     #[test]
     fn a_list_of_connections_comes_to_its_end() {
-        let Ok(netfilter) = Netfilter::open() else { return };
+        let Ok(netfilter) = Netfilter::open() else {
+            return;
+        };
         // IPCTNL_MSG_CT_GET as a dump. Without the right to ask, the kernel refuses; either ends.
         let mut request = 20_u32.to_ne_bytes().to_vec();
         request.extend_from_slice(&0x101_u16.to_ne_bytes());
