@@ -26,7 +26,7 @@ mod text;
 mod tree;
 
 pub use error::Error;
-pub use lower::{Lowered, lower};
+pub use lower::{Lowered, lower, lower_for};
 pub use objects::{LegacyConfigMap, Object, ObjectKind, ObjectRef, Objects};
 pub use source::{Manifests, Source, read};
 
@@ -36,10 +36,11 @@ use ironlb_model::Config;
 pub fn validate(sources: &[Source]) -> Vec<Error> {
     let Manifests {
         objects,
+        nodes,
         mut errors,
         ..
     } = read(sources);
-    errors.extend(lower(&objects, &Config::default()).errors);
+    errors.extend(lower_for(&objects, &Config::default(), &nodes).errors);
     let order = |error: &Error| {
         sources
             .iter()

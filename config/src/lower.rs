@@ -15,7 +15,7 @@ mod pool;
 mod selector;
 mod table;
 
-use ironlb_model::Config;
+use ironlb_model::{Config, Node};
 
 use crate::error::Error;
 use crate::objects::{Draft, Objects, Spec};
@@ -41,6 +41,12 @@ impl Lowered {
 ///
 /// `last_good` is the configuration in force; an empty one at the start, and for judging files by themselves.
 pub fn lower(objects: &Objects, last_good: &Config) -> Lowered {
+    lower_for(objects, last_good, &[])
+}
+
+/// The same where the nodes are known: two peers, or two advertisements, that must not meet on a node are then found
+/// by the labels of `nodes` too, and not only where their selectors say it.
+pub fn lower_for(objects: &Objects, last_good: &Config, nodes: &[Node]) -> Lowered {
     let mut errors: Vec<Error> = Vec::new();
     for entry in objects.entries() {
         errors.extend(entry.errors.iter().cloned());
@@ -55,13 +61,21 @@ pub fn lower(objects: &Objects, last_good: &Config) -> Lowered {
     config.bfd_profiles =
         bfd_profile::lower(&drafts.bfd, &last_good.bfd_profiles, keep, &mut errors);
     config.pools = pool::lower(&drafts.pools, &last_good.pools, keep, &mut errors);
-    peer::lower(&drafts.peers, last_good, keep, &mut config, &mut errors);
+    peer::lower(
+        &drafts.peers,
+        last_good,
+        keep,
+        nodes,
+        &mut config,
+        &mut errors,
+    );
     l2_advertisement::lower(&drafts.l2, last_good, keep, &mut config, &mut errors);
     bgp_advertisement::lower(
         &drafts.bgp,
         &aliases,
         last_good,
         keep,
+        nodes,
         &mut config,
         &mut errors,
     );

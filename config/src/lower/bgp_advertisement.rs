@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ironlb_model::{
-    BgpAdvertisement, Community, Config, Family, LabelSelector, Name, Pool, PoolSelection, Range,
+    BgpAdvertisement, Community, Config, Family, LabelSelector, Name, Node, Pool, PoolSelection,
+    Range,
 };
 
 use super::advertisement::{self, Advertisement, known, refuse, refuse_identical, selected};
@@ -23,6 +24,7 @@ pub(super) fn lower(
     aliases: &Aliases,
     last_good: &Config,
     keep: Keep,
+    nodes: &[Node],
     config: &mut Config,
     errors: &mut Vec<Error>,
 ) {
@@ -33,7 +35,7 @@ pub(super) fn lower(
         Some(advertisement)
     });
     refuse_identical(&mut table, last, config, errors);
-    refuse_conflicts(&mut table, last, config, errors);
+    refuse_conflicts(&mut table, last, config, nodes, errors);
     config.bgp_advertisements = table
         .into_iter()
         .map(|(name, settled)| (name, settled.value))
@@ -198,9 +200,10 @@ fn refuse_conflicts(
     table: &mut Table<'_, BgpAdvertisement>,
     last_good: &BTreeMap<Name, BgpAdvertisement>,
     config: &Config,
+    nodes: &[Node],
     errors: &mut Vec<Error>,
 ) {
-    for (name, other, pool) in conflicts(table, last_good, config) {
+    for (name, other, pool) in conflicts(table, last_good, config, nodes) {
         let local_pref = |name: &Name| {
             let value = table.get(name).and_then(|settled| settled.value.local_pref);
             value.map_or_else(|| "none".to_owned(), |value| value.to_string())
@@ -228,6 +231,7 @@ fn conflicts(
     table: &Table<'_, BgpAdvertisement>,
     last_good: &BTreeMap<Name, BgpAdvertisement>,
     config: &Config,
+    nodes: &[Node],
 ) -> Vec<(Name, Name, Name)> {
     let mut order: Vec<_> = table
         .values()
@@ -241,7 +245,7 @@ fn conflicts(
         let mut conflict = None;
         for route in routes_of(one, config) {
             let others = routes.entry(route).or_default();
-            let other = others.iter().find(|other| differ(one, other));
+            let other = others.iter().find(|other| differ(one, other, nodes));
             conflict = conflict.or_else(|| {
                 other.map(|other| (one.name.clone(), other.name.clone(), route.0.clone()))
             });
@@ -271,10 +275,10 @@ fn routes_of<'a>(one: &'a BgpAdvertisement, config: &'a Config) -> Vec<(&'a Name
         .collect()
 }
 
-fn differ(one: &BgpAdvertisement, other: &BgpAdvertisement) -> bool {
+fn differ(one: &BgpAdvertisement, other: &BgpAdvertisement, nodes: &[Node]) -> bool {
     let peers_meet =
         one.peers.is_empty() || other.peers.is_empty() || !one.peers.is_disjoint(&other.peers);
-    one.local_pref != other.local_pref && peers_meet && nodes_meet(&one.nodes, &other.nodes)
+    one.local_pref != other.local_pref && peers_meet && nodes_meet(&one.nodes, &other.nodes, nodes)
 }
 
 impl Advertisement for BgpAdvertisement {

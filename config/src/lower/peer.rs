@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ironlb_model::bgp::{Password, PeerAsn, PeerEndpoint};
-use ironlb_model::{BgpPeer, Config, Family, LabelSelector, Name};
+use ironlb_model::labels::any_or_empty;
+use ironlb_model::{BgpPeer, Config, Family, LabelSelector, Name, Node};
 
 use super::advertisement::{known, refuse};
 use super::number::{duration, duration_within, filled, number, quoted};
@@ -24,13 +25,14 @@ pub(super) fn lower(
     drafts: &[&Draft],
     last_good: &Config,
     keep: Keep,
+    nodes: &[Node],
     config: &mut Config,
     errors: &mut Vec<Error>,
 ) {
     let mut table = settle(drafts, &last_good.peers, keep, errors, |draft, report| {
         peer(draft, config, report)
     });
-    refuse_same_session(&mut table, last_good, errors);
+    refuse_same_session(&mut table, last_good, nodes, errors);
     for settled in table.values() {
         let profile = settled.value.bfd_profile.as_ref();
         let missing = profile.filter(|name| !config.bfd_profiles.contains_key(*name));
@@ -294,6 +296,7 @@ fn bfd_profile(
 fn refuse_same_session(
     table: &mut Table<'_, BgpPeer>,
     last_good: &Config,
+    nodes: &[Node],
     errors: &mut Vec<Error>,
 ) {
     let mut sessions: BTreeMap<_, Vec<(bool, Name)>> = BTreeMap::new();
@@ -308,7 +311,10 @@ fn refuse_same_session(
         peers.sort();
         for (index, (_, name)) in peers.iter().enumerate() {
             let earlier = peers.iter().take(index).map(|(_, name)| name);
-            let Some(other) = earlier.clone().find(|other| same_node(table, name, other)) else {
+            let Some(other) = earlier
+                .clone()
+                .find(|other| same_node(table, name, other, nodes))
+            else {
                 continue;
             };
             let message = format!(
@@ -333,19 +339,23 @@ fn refuse_same_session(
     }
 }
 
-fn same_node(table: &Table<'_, BgpPeer>, one: &Name, other: &Name) -> bool {
+fn same_node(table: &Table<'_, BgpPeer>, one: &Name, other: &Name, nodes: &[Node]) -> bool {
     match (table.get(one), table.get(other)) {
-        (Some(one), Some(other)) => nodes_meet(&one.value.nodes, &other.value.nodes),
+        (Some(one), Some(other)) => nodes_meet(&one.value.nodes, &other.value.nodes, nodes),
         _ => false,
     }
 }
 
-/// Whether some node is bound to be selected by both: one of them selects every node, or they share a selector.
-/// Selectors that differ may meet on a node as well; which nodes there are is not known here.
-pub(super) fn nodes_meet(one: &[LabelSelector], other: &[LabelSelector]) -> bool {
+/// Whether some node is bound to be selected by both: one of them selects every node, or they share a selector, or
+/// both select one of `known`. Selectors that differ may meet on a node that is not known here as well.
+pub(super) fn nodes_meet(one: &[LabelSelector], other: &[LabelSelector], known: &[Node]) -> bool {
     let all =
         |nodes: &[LabelSelector]| nodes.is_empty() || nodes.contains(&LabelSelector::default());
-    all(one) || all(other) || one.iter().any(|selector| other.contains(selector))
+    let both = |node: &Node| any_or_empty(one, &node.labels) && any_or_empty(other, &node.labels);
+    all(one)
+        || all(other)
+        || one.iter().any(|selector| other.contains(selector))
+        || known.iter().any(both)
 }
 
 /// Every AS number but 0, which nobody has (RFC 7607).
