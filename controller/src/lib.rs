@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod drive;
+mod lease;
 mod metrics;
 mod pool_status;
 mod write;
@@ -15,14 +16,17 @@ mod write;
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use ironlb_controller_core::{Controller, Settings};
+use ironlb_controller_core::{Controller, Settings, Usage};
+use ironlb_model::Name;
 use ironlb_watch::admin::{Admin, AdminArgs};
 use ironlb_watch::sources::{CONFIGURATION, NAMESPACE, SERVICE};
 use ironlb_watch::{Access, Barrier, Component, Metrics, Recorder, Reporter, Sources, Uids};
+use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 
 use crate::drive::Drive;
+use crate::lease::Candidate;
 use crate::metrics::PoolMetrics;
 use crate::write::Writer;
 
@@ -35,6 +39,10 @@ pub struct Args {
     /// Care for Services with this loadBalancerClass; without it, for those that have none
     #[arg(long, env = "IRONLB_LB_CLASS", value_name = "CLASS")]
     lb_class: Option<String>,
+
+    /// Whether to wait for the Lease ironlb-controller before allocating, so that of several controllers one allocates
+    #[arg(long, env = "IRONLB_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
+    leader_elect: bool,
 
     #[command(flatten)]
     admin: AdminArgs,
@@ -59,35 +67,101 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let pool_metrics = PoolMetrics::register(&mut registry);
-    let writer = Writer::new(client.clone(), write::Counters::register(&mut registry));
-    let barrier = Barrier::new([CONFIGURATION, NAMESPACE, SERVICE]);
+    let counters = write::Counters::register(&mut registry);
+    // A controller that waits for the lead has nothing to read, and is ready.
+    let barrier = Barrier::new([]);
     let admin = Admin::new(registry, barrier.clone());
 
+    let identity = lease::identity();
     let uids = Uids::default();
     let reporter = Reporter {
         component: "metallb-controller",
-        instance: std::env::var("HOSTNAME").unwrap_or_default(),
+        instance: identity.to_string(),
     };
     let recorder = Recorder::start(client.clone(), reporter, uids.clone(), metrics.clone());
-
-    let (listened, updates) = mpsc::channel(UPDATES);
-    let mut sources = Sources::new(client.clone(), metrics.clone(), listened);
-    sources.services(None, uids);
-    sources.namespaces();
-    sources.configuration(&namespace, Component::Controller(recorder.clone()));
-
     let (usage, used) = watch::channel(BTreeMap::new());
-    tokio::spawn(pool_status::write(client, namespace, pool_metrics, used));
+    tokio::spawn(pool_status::write(
+        client.clone(),
+        namespace.clone(),
+        pool_metrics,
+        used,
+    ));
 
-    let settings = Settings {
+    let (leading, led) = watch::channel(!args.leader_elect);
+    let mut candidate = Candidate::new(client.clone(), &namespace, &identity, leading);
+    let office = Office {
+        client,
+        namespace,
         class: args.lb_class,
+        metrics,
+        counters,
+        barrier,
+        uids,
+        recorder,
+        usage,
     };
-    let drive = Drive::new(Controller::new(settings), writer, recorder, barrier, usage);
-    tokio::select! {
-        () = drive.run(updates) => anyhow::bail!("the controller's sources have ended"),
-        () = sources.ended() => anyhow::bail!("a watch has ended by itself"),
+    let ended = tokio::select! {
+        error = office.hold(led) => Err(error),
+        () = candidate.run(), if args.leader_elect => Ok(()),
         result = admin.serve(listener) => result.context("metrics server"),
         () = shutdown => Ok(()),
+    };
+    // What was under way has been dropped with the office: only now may another lead.
+    candidate.leave().await;
+    ended
+}
+
+/// What a leader works with, term after term.
+struct Office {
+    client: Client,
+    namespace: String,
+    class: Option<String>,
+    metrics: Metrics,
+    counters: write::Counters,
+    barrier: Barrier,
+    uids: Uids,
+    recorder: Recorder,
+    usage: watch::Sender<BTreeMap<Name, Usage>>,
+}
+
+impl Office {
+    /// Allocates whenever `led` says that this controller leads. Each term begins with reading everything.
+    async fn hold(self, mut led: watch::Receiver<bool>) -> anyhow::Error {
+        loop {
+            if led.wait_for(|leads| *leads).await.is_err() {
+                return anyhow::anyhow!("the election has ended");
+            }
+            tokio::select! {
+                error = self.term() => return error,
+                _ = led.wait_for(|leads| !*leads) => self.barrier.begin([]),
+            }
+        }
+    }
+
+    /// Allocates. When this is dropped, nothing is written any more, not even what was under way.
+    async fn term(&self) -> anyhow::Error {
+        self.barrier.begin([CONFIGURATION, NAMESPACE, SERVICE]);
+        let (listened, updates) = mpsc::channel(UPDATES);
+        let mut sources = Sources::new(self.client.clone(), self.metrics.clone(), listened);
+        sources.services(None, self.uids.clone());
+        sources.namespaces();
+        sources.configuration(
+            &self.namespace,
+            Component::Controller(self.recorder.clone()),
+        );
+        let drive = Drive::new(
+            Controller::new(Settings {
+                class: self.class.clone(),
+            }),
+            Writer::new(self.client.clone(), self.counters.clone()),
+            self.recorder.clone(),
+            self.barrier.clone(),
+            self.usage.clone(),
+        );
+        tokio::select! {
+            () = drive.run(updates) => anyhow::anyhow!("the controller's sources have ended"),
+            () = sources.ended() => anyhow::anyhow!("a watch has ended by itself"),
+        }
     }
 }
 

@@ -42,7 +42,12 @@ fn the_api_server_refuses_what_one_object_alone_does_wrong() {
         let name = file.display().to_string();
         assert!(refusals.contains(&name), "{name} is accepted");
     }
-    for reason in ["(NotFound)", "(AlreadyExists)", "(Forbidden)", "no matches for kind"] {
+    for reason in [
+        "(NotFound)",
+        "(AlreadyExists)",
+        "(Forbidden)",
+        "no matches for kind",
+    ] {
         assert!(!refusals.contains(reason), "{refusals}");
     }
 }
@@ -77,9 +82,13 @@ fn graceful_restart_of_a_peer_cannot_be_changed() {
     };
     api.apply(&peer(true, 179)).unwrap();
     let change = api.apply(&peer(false, 179)).unwrap_err().to_string();
-    assert!(change.contains("enableGracefulRestart cannot be changed"), "{change}");
+    assert!(
+        change.contains("enableGracefulRestart cannot be changed"),
+        "{change}"
+    );
     api.apply(&peer(true, 1179)).unwrap();
-    api.delete("metallb.io/v1beta2/BGPPeer", "default", "immutable").unwrap();
+    api.delete("metallb.io/v1beta2/BGPPeer", "default", "immutable")
+        .unwrap();
 }
 
 #[test]

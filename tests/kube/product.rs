@@ -166,6 +166,14 @@ impl Product {
         *self.controller() = start_controller(self.cluster, &self.accounts.controller);
     }
 
+    /// A controller beside the first, as another pod.
+    pub(crate) fn second_controller(&self, pod: &str) -> Process {
+        let mut command = ironlb(&self.accounts.controller);
+        command.args(["controller", "--port", &SPEAKER_PORT.to_string()]);
+        command.env("IRONLB_POD_NAME", pod);
+        self.cluster.client().spawn_as(pod, command).unwrap()
+    }
+
     pub(crate) fn speaker(&self, node: &str) -> Process {
         let speakers = self.speakers.lock().unwrap_or_else(PoisonError::into_inner);
         speakers[self.number(node)].clone()
@@ -202,6 +210,8 @@ fn ready(node: &Node, port: u16) -> Result<(), String> {
 fn start_controller(cluster: &Cluster, kubeconfig: &Path) -> Process {
     let mut command = ironlb(kubeconfig);
     command.args(["controller", "--port", &CONTROLLER_PORT.to_string()]);
+    // A container that is restarted is still the same pod.
+    command.env("IRONLB_POD_NAME", "controller-0");
     // Any host that reaches the API server will do.
     let host = cluster.node("n1").unwrap().host();
     host.spawn_as("controller", command).unwrap()
@@ -237,7 +247,7 @@ pub(crate) struct Tenant<'a> {
 }
 
 impl<'a> Tenant<'a> {
-    /// A new tenant. Numbers from 0 to 18 are there; each test has one of its own.
+    /// A new tenant. Numbers from 0 to 19 are there; each test has one of its own.
     pub(crate) fn new(product: &'a Product, name: &'static str, number: u8) -> Self {
         let tenant = Self {
             product,
@@ -267,7 +277,7 @@ impl<'a> Tenant<'a> {
 
     /// The IPv4 address of that number, 0 to 7.
     pub(crate) fn v4(&self, number: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, 100 + 8 * self.number + number])
+        IpAddr::from([10, 0, 0, 90 + 8 * self.number + number])
     }
 
     /// The IPv6 address of that number.

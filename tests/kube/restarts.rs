@@ -104,6 +104,52 @@ fn a_controller_that_is_killed_under_load_gives_every_service_one_address_and_mo
 }
 
 #[test]
+fn of_two_controllers_one_allocates_and_the_other_takes_over() {
+    needs_the_lab!();
+    let product = alone();
+    let tenant = Tenant::new(&product, "lease", 19);
+    let lease = || {
+        product
+            .cluster
+            .api()
+            .get("Lease", NAMESPACE, "ironlb-controller")
+            .unwrap()
+            .unwrap()
+    };
+    let leads = |name: &str| lease()["spec"]["holderIdentity"] == name;
+    eventually("the first leads", Duration::from_secs(20), || {
+        leads("controller-0")
+    })
+    .unwrap();
+    let second = product.second_controller("controller-1");
+    tenant.service("web", &json!({}));
+    tenant.wait_for_address("web", tenant.v4(0));
+    assert!(leads("controller-0"));
+    let term = product
+        .controller()
+        .terminate(Duration::from_secs(5))
+        .unwrap();
+    assert!(term.success(), "{term}");
+    // It gave the lead up, so the other need not wait until the Lease expires.
+    eventually("the second leads", Duration::from_secs(6), || {
+        leads("controller-1")
+    })
+    .unwrap();
+    tenant.service("more", &json!({}));
+    tenant.wait_for_address("more", tenant.v4(1));
+    assert_eq!(tenant.addresses("web"), [tenant.v4(0)]);
+    product.start_controller();
+    second.kill().unwrap();
+    // This one could not.
+    eventually("the first leads again", Duration::from_secs(25), || {
+        leads("controller-0")
+    })
+    .unwrap();
+    tenant.service("last", &json!({}));
+    tenant.wait_for_address("last", tenant.v4(2));
+}
+
+#[test]
 fn an_api_server_that_restarts_withdraws_nothing_and_is_found_again() {
     needs_the_lab!();
     let product = alone();

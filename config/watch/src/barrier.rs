@@ -13,6 +13,12 @@ impl Barrier {
         Self(Arc::new(Mutex::new(sources.into_iter().collect())))
     }
 
+    /// Waits for these sources, from the start.
+    pub fn begin(&self, sources: impl IntoIterator<Item = &'static str>) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting = sources.into_iter().collect();
+    }
+
     /// `source` has been read once. True when it was the last one to wait for.
     pub fn read(&self, source: &str) -> bool {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
