@@ -160,38 +160,32 @@ fn keep_current(
     notices: &mut Vec<Notice>,
 ) {
     let wrote = service.allocated_from.as_deref().map(Name::from);
-    let (held, last_pool) = match allocator.get(&service.key) {
+    let (held, given_from): (Vec<IpAddr>, _) = match allocator.get(&service.key) {
         Some(held) => (held.addresses().collect(), Some(held.pool().clone())),
-        None => (Vec::new(), wrote.clone()),
+        None => (Vec::new(), None),
     };
-    let Some(published) = status_addresses(service) else {
-        if held.is_empty() {
-            notices.push(Notice::warning(
-                "nolbIPsIPFamily",
-                "its status has an entry that is not an IP address; it will be replaced".to_owned(),
-            ));
-        } else {
-            keep(allocator, service, terms, &held, last_pool, notices);
+    let published = status_addresses(service);
+    if published.is_none() && held.is_empty() {
+        notices.push(Notice::warning(
+            "nolbIPsIPFamily",
+            "its status has an entry that is not an IP address; it will be replaced".to_owned(),
+        ));
+    }
+    let published = published.unwrap_or_default();
+    let differs = published.iter().any(|ip| !held.contains(ip));
+    let mut claims = [(held, given_from), (published, wrote)];
+    if differs {
+        claims.reverse();
+    }
+    let mut lost = Vec::new();
+    for (claim, pool) in claims.into_iter().filter(|(claim, _)| !claim.is_empty()) {
+        if keep(allocator, service, terms, &claim, pool, &mut lost) {
+            return;
         }
-        return;
-    };
-    let differs = !held.is_empty() && published.iter().any(|ip| !held.contains(ip));
-    if differs
-        && keep(
-            allocator,
-            service,
-            terms,
-            &published,
-            wrote,
-            &mut Vec::new(),
-        )
-    {
-        return;
     }
-    let current = if held.is_empty() { published } else { held };
-    if !current.is_empty() && !keep(allocator, service, terms, &current, last_pool, notices) {
-        allocator.release(&service.key);
-    }
+    allocator.release(&service.key);
+    lost.truncate(1);
+    notices.append(&mut lost);
 }
 
 /// Lets a Service keep `current`, where that is what it asks for and may have; otherwise changes nothing.

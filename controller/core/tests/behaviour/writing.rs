@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use ironlb_controller_core::{Input, WriteOutcome};
-use ironlb_model::{Ingress, Service};
+use ironlb_model::{Ingress, IpFamilyPolicy, Service};
 
-use crate::cluster::{Cluster, key, pool, service};
+use crate::cluster::{Cluster, dual, key, pool, service};
 
 fn written(name: &str, outcome: WriteOutcome) -> Input {
     Input::Written {
@@ -143,6 +143,42 @@ fn a_status_that_somebody_else_changes_to_what_it_may_have_stays() {
     assert_eq!(cluster.status("a"), ["192.0.2.8"]);
     cluster.apply(service("b"));
     assert_eq!(cluster.status("b"), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_second_address_that_was_never_written_does_not_cost_the_first() {
+    let mut cluster = Cluster::new(&[pool("both", &["192.0.2.1-192.0.2.9"])]);
+    cluster.apply(dual("a", IpFamilyPolicy::PreferDualStack));
+    assert_eq!(cluster.status("a"), ["192.0.2.1"]);
+    let both = crate::cluster::config(&[pool("both", &["192.0.2.1-192.0.2.9", "2001:db8::/64"])]);
+    cluster.give(Input::Config(both));
+    assert_eq!(cluster.pending().len(), 1);
+    cluster.give(written("a", WriteOutcome::Conflict));
+    let mut single = cluster.api.services[&key("a")].clone();
+    single.ip_family_policy = IpFamilyPolicy::SingleStack;
+    single.cluster_ips.truncate(1);
+    let single = cluster.api.store(single);
+    cluster.give(Input::ServiceApplied(Box::new(single)));
+    assert!(cluster.pending().is_empty());
+    assert_eq!(cluster.status("a"), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_status_that_is_no_address_keeps_nothing_of_a_pool_that_is_gone() {
+    let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    cluster.apply(service("a"));
+    let mut edited = cluster.api.services[&key("a")].clone();
+    edited.ingress[0].ip = "rubbish".to_owned();
+    let edited = cluster.api.store(edited);
+    cluster.give(Input::ServiceApplied(Box::new(edited)));
+    assert_eq!(cluster.pending().len(), 1);
+    let second = crate::cluster::config(&[pool("second", &["198.51.100.1-198.51.100.9"])]);
+    cluster.give(Input::Config(second));
+    cluster.give(written("a", WriteOutcome::Failed));
+    cluster.now = cluster.controller.deadline().unwrap();
+    cluster.give(Input::Tick);
+    cluster.settle();
+    assert_eq!(cluster.status("a"), ["198.51.100.1"]);
 }
 
 #[test]
