@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ironlb_model::{Labels, Name};
-use kube::api::ObjectMeta;
+use kube::core::ObjectMeta;
 
 use crate::configmap;
 use crate::crd;

@@ -9,7 +9,7 @@ macro_rules! custom_resource {
         pub struct $name {
             /// Name, namespace, labels.
             #[serde(default)]
-            pub metadata: kube::api::ObjectMeta,
+            pub metadata: kube::core::ObjectMeta,
             /// What is wanted.
             #[serde(default)]
             pub spec: $spec,
@@ -21,7 +21,7 @@ macro_rules! custom_resource {
         impl $name {
             /// One called `name`, in no namespace yet.
             pub fn new(name: &str, spec: $spec) -> Self {
-                let metadata = kube::api::ObjectMeta {
+                let metadata = kube::core::ObjectMeta {
                     name: Some(name.to_owned()),
                     ..Default::default()
                 };
@@ -49,11 +49,11 @@ macro_rules! custom_resource {
                 $plural.into()
             }
 
-            fn meta(&self) -> &kube::api::ObjectMeta {
+            fn meta(&self) -> &kube::core::ObjectMeta {
                 &self.metadata
             }
 
-            fn meta_mut(&mut self) -> &mut kube::api::ObjectMeta {
+            fn meta_mut(&mut self) -> &mut kube::core::ObjectMeta {
                 &mut self.metadata
             }
         }

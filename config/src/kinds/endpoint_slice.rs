@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ironlb_model as model;
-use kube::api::ObjectMeta;
+use kube::core::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::protocol;

@@ -1,7 +1,7 @@
 //! Node.
 
 use ironlb_model as model;
-use kube::api::ObjectMeta;
+use kube::core::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::resource::resource;

@@ -1,7 +1,7 @@
 //! Service.
 
 use ironlb_model as model;
-use kube::api::ObjectMeta;
+use kube::core::ObjectMeta;
 use model::{Family, IpFamilyPolicy, TrafficPolicy};
 use serde::{Deserialize, Serialize};
 

@@ -429,8 +429,8 @@ async fn in_time<T>(
 
 /// The annotation of the bookmark that ends a streaming list.
 const LIST_END: &str = "k8s.io/initial-events-end";
-/// Objects in a page of a list.
-const PAGE: u32 = 500;
+/// Objects in a page of a list. A page is in memory whole, more than once, and the allocator keeps what it held.
+const PAGE: u32 = 100;
 /// The time that a watch is asked to last; the server ends it then.
 const WATCH_SECONDS: u32 = 290;
 /// The server marks its position every minute; silence for longer than this means that the connection is dead.
