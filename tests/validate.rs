@@ -26,7 +26,11 @@ fn valid_files_give_zero_and_no_word() {
 
 #[test]
 fn what_is_wrong_is_on_one_line_each_when_piped() {
-    let output = ironlb(&["validate", "-f", "malformed/pool-address-without-length.yaml"]);
+    let output = ironlb(&[
+        "validate",
+        "-f",
+        "malformed/pool-address-without-length.yaml",
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(text(&output.stdout), "");
     assert_eq!(
@@ -38,7 +42,13 @@ fn what_is_wrong_is_on_one_line_each_when_piped() {
 
 #[test]
 fn machines_get_an_object_on_standard_output() {
-    let output = ironlb(&["validate", "-o", "json", "-f", "malformed/peer-port-zero.yaml"]);
+    let output = ironlb(&[
+        "validate",
+        "-o",
+        "json",
+        "-f",
+        "malformed/peer-port-zero.yaml",
+    ]);
     assert_eq!(output.status.code(), Some(1));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let error = &json["errors"][0];
@@ -70,7 +80,11 @@ fn standard_input_is_a_file_called_minus() {
     child.stdin.take().unwrap().write_all(b"a: [b\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).starts_with("-:1:4: not YAML"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).starts_with("-:1:4: not YAML"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]
@@ -91,5 +105,8 @@ fn a_command_that_is_wrong_gives_two() {
 fn the_definitions_that_are_printed_are_those_that_are_deployed() {
     let output = ironlb(&["crds"]);
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(text(&output.stdout), include_str!("../deploy/crds/crds.yaml"));
+    assert_eq!(
+        text(&output.stdout),
+        include_str!("../deploy/crds/crds.yaml")
+    );
 }
