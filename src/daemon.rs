@@ -3,11 +3,13 @@
 use std::io;
 use std::process::ExitCode;
 
+use ironlb_sys::memory;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the controller until SIGTERM or SIGINT.
 pub(crate) fn controller(args: ironlb_controller::Args) -> ExitCode {
+    memory::keep_little();
     run(Builder::new_multi_thread().enable_all().build(), |stop| {
         ironlb_controller::run(args, stop)
     })
@@ -15,6 +17,7 @@ pub(crate) fn controller(args: ironlb_controller::Args) -> ExitCode {
 
 /// Runs the speaker until SIGTERM or SIGINT.
 pub(crate) fn speaker(args: ironlb_speaker::kubernetes::Args) -> ExitCode {
+    memory::keep_little();
     run(Builder::new_current_thread().enable_all().build(), |stop| {
         ironlb_speaker::kubernetes::run(args, stop)
     })

@@ -114,19 +114,27 @@ impl Statuses {
 
     /// What this node has in the API. A second status of one Service is deleted.
     async fn list(&self) -> kube::Result<BTreeMap<ServiceKey, Written>> {
-        let mine = ListParams::default().labels(&format!("{NODE_LABEL}={}", self.node));
+        let mut page = ListParams::default()
+            .labels(&format!("{NODE_LABEL}={}", self.node))
+            .limit(PAGE);
         let mut found = BTreeMap::new();
-        for object in self.api.list(&mine).await? {
-            let name = object.metadata.name.clone().unwrap_or_default();
-            match service_of(&object).filter(|service| !found.contains_key(service)) {
-                Some(service) => {
-                    let interfaces = Some(interfaces_of(&object));
-                    found.insert(service, Written { name, interfaces });
+        loop {
+            let list = self.api.list(&page).await?;
+            for object in list.items {
+                let name = object.metadata.name.clone().unwrap_or_default();
+                match service_of(&object).filter(|service| !found.contains_key(service)) {
+                    Some(service) => {
+                        let interfaces = Some(interfaces_of(&object));
+                        found.insert(service, Written { name, interfaces });
+                    }
+                    None => drop(self.api.delete(&name, &DeleteParams::default()).await?),
                 }
-                None => drop(self.api.delete(&name, &DeleteParams::default()).await?),
+            }
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page.continue_token = Some(token),
+                None => return Ok(found),
             }
         }
-        Ok(found)
     }
 
     /// Makes the API say `wanted`, and whether all of it worked. When not, what the API has must be read again.
@@ -259,6 +267,8 @@ const NAME_LABEL: &str = "metallb.io/service-name";
 const NAMESPACE_LABEL: &str = "metallb.io/service-namespace";
 /// Requests under way at once.
 const AT_ONCE: usize = 4;
+/// Statuses in a page of a list. A page is in memory whole, and the allocator keeps what it held.
+const PAGE: u32 = 100;
 /// Changes that come closer together than this are written together.
 const QUIET: Duration = Duration::from_millis(300);
 const ABSENT: Duration = Duration::from_secs(60);

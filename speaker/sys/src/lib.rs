@@ -7,6 +7,7 @@
 
 mod filter;
 pub mod link;
+pub mod memory;
 mod multicast;
 pub mod namespace;
 pub mod netfilter;
