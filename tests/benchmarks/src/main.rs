@@ -5,7 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod allocate;
+mod arp;
+mod cluster;
 mod config;
+mod dist;
+mod footprint;
+mod product;
 mod report;
 
 use clap::{Parser, ValueEnum};
@@ -30,9 +35,24 @@ const BENCHES: &[Bench] = &[
         allocate::run,
     ),
     (
+        "arp",
+        "requests: one decision, and answers on a flooded wire",
+        arp::run,
+    ),
+    (
         "config",
         "reading and validating a configuration",
         config::run,
+    ),
+    (
+        "footprint",
+        "the size of the product, on disk and in memory with 2,000 Services",
+        footprint::run,
+    ),
+    (
+        "cluster",
+        "addresses to 2,000 Services of a real API server, and to one more",
+        cluster::run,
     ),
 ];
 

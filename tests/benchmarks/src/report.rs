@@ -51,6 +51,13 @@ impl Measurement {
         }
     }
 
+    pub(crate) fn limit(self, value: f64) -> Self {
+        Self {
+            limit: Some(value),
+            ..self
+        }
+    }
+
     pub(crate) fn peer(self, value: f64) -> Self {
         Self {
             peer: Some(value),
@@ -80,8 +87,17 @@ impl Report {
             }
             _ => String::new(),
         };
+        let beside = |what, value: Option<f64>| {
+            value.map_or_else(String::new, |value| {
+                format!("{what} {}  ", readable(value, measurement.unit))
+            })
+        };
+        let (limit, peer) = (
+            beside("limit", measurement.limit),
+            beside("peer", measurement.peer),
+        );
         println!(
-            "{:10} {:58} {:>8}  {:>12}  {verdict}",
+            "{:10} {:62} {:>8}  {:>12}  {limit}{peer}{verdict}",
             measurement.bench,
             measurement.case,
             measurement.n,
@@ -98,7 +114,7 @@ pub(crate) fn median_seconds<P, R>(
     mut prepare: impl FnMut() -> P,
     mut work: impl FnMut(&mut P) -> R,
 ) -> f64 {
-    let mut seconds: Vec<f64> = (0..runs)
+    let seconds = (0..runs)
         .map(|_| {
             let mut prepared = prepare();
             let start = Instant::now();
@@ -108,8 +124,13 @@ pub(crate) fn median_seconds<P, R>(
             took
         })
         .collect();
-    seconds.sort_unstable_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
+    median(seconds)
+}
+
+/// The value in the middle of those measured, of which there is at least one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn readable(value: f64, unit: &str) -> String {
@@ -118,6 +139,7 @@ fn readable(value: f64, unit: &str) -> String {
         "s" if value < 1e-3 => format!("{:.2} us", value * 1e6),
         "s" if value < 1.0 => format!("{:.2} ms", value * 1e3),
         "s" => format!("{value:.2} s"),
+        "MB" => format!("{value:.1} MB"),
         _ => format!("{value:.0} {unit}"),
     }
 }
