@@ -165,8 +165,8 @@ impl Copy {
     }
 }
 
-/// The manifests of a directory: files named `*.yaml`, `*.yml` or `*.json` that are not hidden, in order of their
-/// names.
+/// The manifests of a directory and those below it: files named `*.yaml`, `*.yml` or `*.json`, in order of their names. What is
+/// hidden is left out, for mounted ConfigMaps keep their old states so; so are links to directories, which may lead back.
 fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -175,7 +175,16 @@ fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
             .file_name()
             .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         let extension = path.extension().and_then(|extension| extension.to_str());
-        if !is_hidden && extension.is_some_and(|it| EXTENSIONS.contains(&it)) && path.is_file() {
+        if is_hidden {
+            continue;
+        } else if path.is_dir() && !path.is_symlink() {
+            match manifests_in(&path) {
+                Ok(below) => paths.extend(below),
+                // It was removed meanwhile, and its files with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        } else if extension.is_some_and(|it| EXTENSIONS.contains(&it)) && path.is_file() {
             paths.push(path);
         }
     }
@@ -304,6 +313,18 @@ mod tests {
             folder.write(name, BROKEN);
         }
         folder.write("web.yaml", GOOD);
+        let reading = folder.read();
+        assert_eq!(services(&reading), ["web"]);
+        assert!(reading.errors.is_empty());
+    }
+
+    #[test]
+    fn directories_below_are_read_too() {
+        let mut folder = Folder::new();
+        fs::create_dir(folder.root.path().join("manifests/team")).unwrap();
+        fs::create_dir(folder.root.path().join("manifests/.git")).unwrap();
+        folder.write("team/web.yaml", GOOD);
+        folder.write(".git/old.yaml", BROKEN);
         let reading = folder.read();
         assert_eq!(services(&reading), ["web"]);
         assert!(reading.errors.is_empty());

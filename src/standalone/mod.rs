@@ -38,7 +38,7 @@ use site::Site;
 
 /// Allocate and announce on one host, from files, without Kubernetes
 ///
-/// Reads Service, EndpointSlice, Node, Namespace and configuration manifests (*.yaml, *.yml, *.json) from a directory, and
+/// Reads Service, EndpointSlice, Node, Namespace and configuration manifests (*.yaml, *.yml, *.json) from a directory and those below it, and
 /// follows its changes. Addresses are kept in the state file. Where there is no Node, this host is the only one.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -223,17 +223,20 @@ fn watch(args: &Args) -> Result<(RecommendedWatcher, mpsc::UnboundedReceiver<()>
             let _ = touch.send(());
         }
     })?;
-    let mut follow = |path: &Path| {
-        let watched = watcher.watch(path, RecursiveMode::NonRecursive);
+    let mut follow = |path: &Path, mode: RecursiveMode| {
+        let watched = watcher.watch(path, mode);
         watched.with_context(|| format!("{} cannot be watched", path.display()))
     };
-    follow(&args.directory)?;
+    follow(&args.directory, RecursiveMode::Recursive)?;
     if args.follow {
         let parent = args
             .state
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        follow(parent.unwrap_or_else(|| Path::new(".")))?;
+        follow(
+            parent.unwrap_or_else(|| Path::new(".")),
+            RecursiveMode::NonRecursive,
+        )?;
     }
     Ok((watcher, touched))
 }

@@ -4,14 +4,15 @@
 //! it, and to whoever announces, as the status of the Service.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ironlb_controller_core::{Controller, Input, Output, StatusWrite, WriteOutcome};
 use ironlb_model::{
-    Config, Event, EventKind, Family, Ingress, IpFamilyPolicy, Name, Namespace, Service,
-    ServiceKey, Time,
+    Config, Event, EventKind, Family, Ingress, Name, Namespace, Service, ServiceKey, Time,
 };
+
+use crate::families::{self, cluster_ips};
 
 use super::state::{Allocation, Allocations, StateFile};
 
@@ -66,8 +67,7 @@ impl Record {
 
     /// The configuration is now this.
     pub(crate) fn config(&mut self, now: Time, config: &Arc<Config>) {
-        let ranges = config.pools.values().flat_map(|pool| &pool.ranges);
-        self.families = ranges.map(ironlb_model::Range::family).collect();
+        self.families = families::of_pools(config);
         self.controller
             .handle(now, Input::Config(Arc::clone(config)));
         self.fill_in_families(now);
@@ -205,38 +205,10 @@ impl Record {
             }
         }
         service.resource_version = self.version();
-        if service.cluster_ips.is_empty() {
-            service.cluster_ips = self.cluster_ips(&service);
+        if service.cluster_ips.is_empty() && !service.is_headless {
+            service.cluster_ips = cluster_ips(&service, &self.families);
         }
         service
-    }
-
-    /// What tells the controller a Service's families: its cluster addresses, which nobody assigns here.
-    fn cluster_ips(&self, service: &Service) -> Vec<IpAddr> {
-        let requested = requested_families(service);
-        let families = match service.ip_families.as_slice() {
-            [] if !requested.is_empty() => requested,
-            [] => vec![self.primary_family(service)],
-            given => given.to_vec(),
-        };
-        let is_dual = service.ip_family_policy != IpFamilyPolicy::SingleStack;
-        let mut families = families;
-        if let [only] = *families.as_slice()
-            && is_dual
-        {
-            families.push(only.other());
-        }
-        families.into_iter().map(unspecified).collect()
-    }
-
-    /// That of the address it has, so that a new pool never moves it; else IPv4 where there is a choice.
-    fn primary_family(&self, service: &Service) -> Family {
-        let held = service
-            .ingress
-            .iter()
-            .find_map(|ingress| ingress.ip.parse::<IpAddr>().ok());
-        let only_v6 = !self.families.is_empty() && !self.families.contains(&Family::V4);
-        held.map_or(if only_v6 { Family::V6 } else { Family::V4 }, Family::of)
     }
 
     /// Pools of another family may change what a Service without an address is to get.
@@ -249,7 +221,7 @@ impl Record {
         let guessed: Vec<Service> = self.services.values().filter(is_guess).cloned().collect();
         for mut service in guessed {
             let before = std::mem::take(&mut service.cluster_ips);
-            if self.cluster_ips(&service) != before {
+            if cluster_ips(&service, &self.families) != before {
                 self.apply(now, service);
             }
         }
@@ -338,28 +310,6 @@ pub(crate) fn ingress(ips: &[IpAddr]) -> Vec<Ingress> {
             hostname: String::new(),
         })
         .collect()
-}
-
-/// The families of the addresses that a Service asks for.
-fn requested_families(service: &Service) -> Vec<Family> {
-    let requested = service
-        .requested_ips
-        .as_deref()
-        .or(service.load_balancer_ip.as_deref());
-    let parts = requested.unwrap_or_default().split(',');
-    let mut families: Vec<Family> = parts
-        .filter_map(|part| part.trim().parse().ok())
-        .map(Family::of)
-        .collect();
-    families.dedup();
-    families
-}
-
-const fn unspecified(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    }
 }
 
 /// What would be an Event in Kubernetes is a line in the log.
@@ -547,7 +497,7 @@ mod tests {
             .record
             .config(Time::ZERO, &config("192.0.2.1/32, 2001:db8::/64"));
         let mut dual = service("dual");
-        dual.ip_family_policy = IpFamilyPolicy::RequireDualStack;
+        dual.ip_family_policy = ironlb_model::IpFamilyPolicy::RequireDualStack;
         fixture.apply(dual);
         fixture.record.config(
             Time::ZERO,
