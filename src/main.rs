@@ -6,6 +6,7 @@
 mod crds;
 mod daemon;
 mod demo;
+mod families;
 mod logging;
 mod plan;
 mod standalone;

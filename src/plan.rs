@@ -1,7 +1,6 @@
 //! `ironlb plan`: what a cluster would do with these manifests, by the code that controller and speakers run.
 
 mod cluster;
-mod families;
 mod table;
 
 use std::collections::BTreeSet;

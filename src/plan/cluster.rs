@@ -8,8 +8,8 @@ use ironlb_controller_core::{Controller, Input, Output, Settings, StatusWrite, W
 use ironlb_model::{Config, Ingress, Name, Namespace, Service, ServiceKey, Time};
 use ironlb_speaker_core::{Reason, World, decide};
 
-use super::families::cluster_ips;
 use super::{Announcement, Service as Planned};
+use crate::families;
 
 /// A cluster in which nothing changes any more.
 pub(super) struct Cluster {
@@ -63,9 +63,10 @@ impl Cluster {
     /// filled in. Gives the order in which they came.
     fn admit(&mut self, manifests: Vec<Service>, config: &Config) -> Vec<ServiceKey> {
         let mut order = Vec::new();
+        let pools = families::of_pools(config);
         for mut service in manifests {
             if service.cluster_ips.is_empty() && !service.is_headless {
-                service.cluster_ips = cluster_ips(&service, config);
+                service.cluster_ips = families::cluster_ips(&service, &pools);
             }
             service.uid = service.key.to_string().into();
             service.resource_version = "1".into();

@@ -1,15 +1,17 @@
-//! The cluster addresses that an API server would give a Service: they say which families it has.
+//! The cluster addresses that an API server would give a Service: they say which families it has. Manifests from files
+//! have none.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ironlb_model::{Config, Family, IpFamilyPolicy, Service};
+use ironlb_model::{Config, Family, IpFamilyPolicy, Range, Service};
 
 /// Addresses that stand for the cluster addresses of a Service whose manifest has none: one unspecified address for
 /// each of its families.
 ///
 /// Families are those it names; else those of the addresses it asks for; else of those it has; else IPv4, or IPv6
-/// where no pool has IPv4. The cluster is taken to have both.
-pub(super) fn cluster_ips(service: &Service, config: &Config) -> Vec<IpAddr> {
+/// where `pools`, the families of all pools, lacks IPv4. Both are taken to be there.
+pub(crate) fn cluster_ips(service: &Service, pools: &BTreeSet<Family>) -> Vec<IpAddr> {
     let asked = service
         .requested_ips
         .as_deref()
@@ -19,7 +21,7 @@ pub(super) fn cluster_ips(service: &Service, config: &Config) -> Vec<IpAddr> {
         service.ip_families.clone(),
         families_of(asked.unwrap_or_default().split(',')),
         families_of(held),
-        vec![primary(config)],
+        vec![primary(pools)],
     ];
     let mut families = choices
         .into_iter()
@@ -33,6 +35,12 @@ pub(super) fn cluster_ips(service: &Service, config: &Config) -> Vec<IpAddr> {
     families.into_iter().map(unspecified).collect()
 }
 
+/// The families that the pools of `config` have.
+pub(crate) fn of_pools(config: &Config) -> BTreeSet<Family> {
+    let ranges = config.pools.values().flat_map(|pool| &pool.ranges);
+    ranges.map(Range::family).collect()
+}
+
 fn families_of<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Family> {
     let mut families = Vec::new();
     for ip in texts.filter_map(|text| text.trim().parse::<IpAddr>().ok()) {
@@ -44,13 +52,8 @@ fn families_of<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Family> {
     families
 }
 
-fn primary(config: &Config) -> Family {
-    let mut ranges = config
-        .pools
-        .values()
-        .flat_map(|pool| &pool.ranges)
-        .peekable();
-    let only_v6 = ranges.peek().is_some() && ranges.all(|range| range.family() == Family::V6);
+fn primary(pools: &BTreeSet<Family>) -> Family {
+    let only_v6 = !pools.is_empty() && !pools.contains(&Family::V4);
     if only_v6 { Family::V6 } else { Family::V4 }
 }
 
@@ -72,7 +75,7 @@ mod tests {
     }
 
     fn families(service: &Service) -> Vec<Family> {
-        cluster_ips(service, &Config::default())
+        cluster_ips(service, &BTreeSet::new())
             .into_iter()
             .map(Family::of)
             .collect()
@@ -81,6 +84,15 @@ mod tests {
     #[test]
     fn without_any_hint_it_is_ipv4() {
         assert_eq!(families(&service()), [Family::V4]);
+    }
+
+    #[test]
+    fn pools_of_ipv6_alone_say_ipv6() {
+        let pools = BTreeSet::from([Family::V6]);
+        assert_eq!(
+            cluster_ips(&service(), &pools),
+            [IpAddr::from(Ipv6Addr::UNSPECIFIED)]
+        );
     }
 
     #[test]
