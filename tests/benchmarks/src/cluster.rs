@@ -23,7 +23,7 @@ pub(crate) fn run(report: &Report) -> anyhow::Result<()> {
 
 /// All Services wait for an address when the controller starts.
 fn pending(report: &Report, product: &Product) -> anyhow::Result<()> {
-    let (mut seconds, mut limits) = (Vec::new(), Vec::new());
+    let (mut seconds, mut peers) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let addresses = product.watch()?;
         let begin = Instant::now();
@@ -33,11 +33,11 @@ fn pending(report: &Report, product: &Product) -> anyhow::Result<()> {
         controller.terminate(END)?;
         // The last run leaves the addresses to what comes next.
         if seconds.len() < RUNS {
-            limits.push(product.clear_statuses(SERVICES)?.as_secs_f64());
+            peers.push(product.clear_statuses(SERVICES)?.as_secs_f64());
         }
     }
     let case = "controller starts, Services pending: last address in a status";
-    report.say(Measurement::new(case, SERVICES as u64, median(seconds), "s").limit(median(limits)))
+    report.say(Measurement::new(case, SERVICES as u64, median(seconds), "s").peer(median(peers)))
 }
 
 /// All Services have their address when the controller starts.
