@@ -143,8 +143,8 @@ impl Allocator {
     /// Replaces the configured pools, no two of which overlap. Only those that differ are touched.
     ///
     /// The Services returned are those whose addresses may no longer be theirs, or be of another pool; nothing is taken
-    /// from them here. Ask [`keep`](Self::keep) for each.
-    pub fn set_pools(&mut self, pools: &BTreeMap<Name, Pool>) -> BTreeSet<ServiceKey> {
+    /// from them here. Ask [`keep`](Self::keep) for each. In no order, and one may come twice.
+    pub fn set_pools(&mut self, pools: &BTreeMap<Name, Pool>) -> Vec<ServiceKey> {
         let known = &self.ledger.pools;
         let is_same = |pool: &Pool| known.get(&pool.name).is_some_and(|old| old.pool == *pool);
         let new: Vec<&Pool> = pools.values().filter(|pool| !is_same(pool)).collect();
@@ -157,7 +157,7 @@ impl Allocator {
             .cloned()
             .collect();
         if out.is_empty() {
-            return BTreeSet::new();
+            return Vec::new();
         }
         let old = self.ledger.replace_pools(&out, &new);
         let affected = old.iter().flat_map(|pool| self.ledger.affected(pool));

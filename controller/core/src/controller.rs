@@ -186,7 +186,7 @@ impl Controller {
         self.writes.cancel_pause(service, &record);
     }
 
-    fn services_in(&self, namespace: &Name) -> BTreeSet<ServiceKey> {
+    fn services_in(&self, namespace: &Name) -> Vec<ServiceKey> {
         let first = ServiceKey::new(namespace.clone(), "");
         let keys = self.records.range(first..).map(|(key, _)| key);
         keys.take_while(|key| key.namespace == *namespace)
@@ -195,17 +195,18 @@ impl Controller {
     }
 
     /// Decides anew about many Services: first all keep what they may, then they get what they lack.
-    fn reconsider(&mut self, services: BTreeSet<ServiceKey>) {
+    fn reconsider(&mut self, services: Vec<ServiceKey>) {
         if !self.synced {
             return;
         }
-        let known = |key: &ServiceKey| Some((key.clone(), self.records.get(key)?));
+        let known = |key: ServiceKey| self.records.get(&key).map(|record| (key, record));
         let mut by_claim: Vec<_> = services
-            .iter()
+            .into_iter()
             .filter_map(known)
             .map(|(key, record)| (self.claim(&record.service), record.turn.clone(), key))
             .collect();
         by_claim.sort_unstable();
+        by_claim.dedup();
         for (_, _, key) in &by_claim {
             if let Some(record) = self.records.get(key) {
                 let class = self.settings.class.as_deref();
