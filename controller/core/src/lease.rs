@@ -76,7 +76,7 @@ pub enum Input {
     ReadFailed,
     /// A [`LeaseWrite`] came to its end.
     Written(WriteOutcome),
-    /// We are about to end: give the lead up.
+    /// We are about to end: give the lead up. What was under way no longer matters; a last read may follow, and a write.
     Leave,
     /// The time of [`deadline`](Election::deadline) has come; harmless when early.
     Tick,
@@ -142,7 +142,7 @@ impl Election {
             Input::Read(lease) => self.read(now, lease),
             Input::ReadFailed => self.try_again(now),
             Input::Written(outcome) => self.written(now, outcome),
-            Input::Leave => self.leave(),
+            Input::Leave => self.leave(now),
             Input::Tick => {}
         }
         self.stop_when_late(now);
@@ -197,6 +197,10 @@ impl Election {
             return;
         };
         self.try_again(now);
+        if self.leaving {
+            self.give_up(lease);
+            return;
+        }
         let Some(lease) = lease else {
             self.seen = None;
             self.write(now, None);
@@ -219,9 +223,6 @@ impl Election {
     }
 
     fn write(&mut self, now: Time, lease: Option<&Lease>) {
-        if self.leaving {
-            return;
-        }
         let acquires = lease.is_none_or(|lease| lease.holder != self.settings.identity);
         let transitions = lease.map_or(0, |lease| lease.transitions);
         self.outputs.push_back(Output::Write(LeaseWrite {
@@ -248,18 +249,27 @@ impl Election {
         }
     }
 
-    /// Lets another take over at once, instead of after the lease's duration.
-    fn leave(&mut self) {
-        self.leaving = true;
+    /// Stops leading. To let another take over at once, instead of after the lease's duration, the Lease is read a last
+    /// time, for its version, and given up.
+    fn leave(&mut self, now: Time) {
         let led = self.is_leading();
+        self.leaving = true;
         self.stop();
-        if let Some(seen) = self.seen.take().filter(|_| led) {
+        if led {
+            self.under_way = Some(UnderWay::Read { begun: now });
+            self.outputs.push_back(Output::Read);
+        }
+    }
+
+    fn give_up(&mut self, lease: Option<Lease>) {
+        let ours = lease.filter(|lease| lease.holder == self.settings.identity);
+        if let Some(lease) = ours {
             self.outputs.push_back(Output::Write(LeaseWrite {
                 holder: "".into(),
                 duration: Duration::from_secs(1),
-                transitions: seen.lease.transitions,
+                transitions: lease.transitions,
                 acquires: false,
-                resource_version: None,
+                resource_version: Some(lease.resource_version),
             }));
         }
     }
@@ -333,7 +343,7 @@ mod tests {
 
         fn write(&mut self, write: LeaseWrite) -> WriteOutcome {
             let version = self.lease.as_ref().map(|l| Arc::clone(&l.resource_version));
-            if !write.holder.is_empty() && version != write.resource_version {
+            if version != write.resource_version {
                 return WriteOutcome::Conflict;
             }
             self.version += 1;
@@ -389,6 +399,26 @@ mod tests {
         cluster.run(3);
         assert_eq!(cluster.leaders(), [1]);
         assert_eq!(cluster.candidates[0].deadline(), None);
+    }
+
+    #[test]
+    fn one_that_leaves_while_it_reads_gives_the_lead_up_all_the_same() {
+        let mut candidate = Election::new(Settings::new("me"));
+        candidate.handle(Time::ZERO, Input::Tick);
+        candidate.handle(Time::ZERO, Input::Read(None));
+        candidate.handle(Time::ZERO, Input::Written(WriteOutcome::Done));
+        candidate.handle(Time::from_secs(2), Input::Tick);
+        candidate.handle(Time::from_secs(2), Input::Leave);
+        candidate.handle(Time::from_secs(2), Input::Read(Some(lease("me", "5"))));
+        let outputs: Vec<Output> = std::iter::from_fn(|| candidate.poll()).collect();
+        let [.., Output::StopLeading, Output::Read, Output::Write(write)] = outputs.as_slice()
+        else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!(
+            (&*write.holder, write.resource_version.as_deref()),
+            ("", Some("5"))
+        );
     }
 
     #[test]
