@@ -1,4 +1,11 @@
 //! The Kubernetes API as a source: watches in, typed values out.
+//!
+//! [`Sources`] gathers the watches that a controller or speaker lives on into one stream of [`Update`]s; each is a
+//! [`follow`], which survives whatever the API server does and never says that something is gone because it could not be
+//! reached. The rest is what both need beside it: the way to the API server ([`Access`]), the configuration, Events
+//! ([`Recorder`]), metrics and the [`admin`] server.
+//!
+//! It decides nothing about Services and keeps no objects: what is read is handed on. Start with `follow.rs`.
 #![forbid(unsafe_code)]
 
 mod access;
