@@ -15,7 +15,6 @@ mod record;
 mod site;
 mod state;
 
-use std::future;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -124,17 +123,22 @@ async fn serve(args: &Args) -> Result<()> {
     }
     let clock = Clock(Instant::now());
     let (_watcher, mut touched) = watch(args)?;
-    let mut site = Site::open(clock.now(), site_settings(args))?;
+    let mut site = Site::open(site_settings(args))?;
     let (client, mut reports, ends) = drive::channels();
     let mut speaker = drive::start(Speaker::new(speaker_settings(args)?), ends)
         .context("the speaker cannot start")?;
     let mut forwarder = None;
-    let mut again = Some(Instant::now());
+    let mut again = Instant::now();
+    let mut looked = again;
 
     tracing::info!(node = args.node, directory = %args.directory.display(), "started");
     loop {
         hand_on(args, &mut site, &client, &mut forwarder).await?;
-        let due = site.deadline().map(|time| clock.instant(time));
+        // Not at once again, should the last look have failed.
+        let due = site
+            .deadline()
+            .map(|time| clock.instant(time).max(looked + directory::REST));
+        let next = due.map_or(again, |due| due.min(again));
         tokio::select! {
             name = signals.next() => {
                 tracing::info!("{name}: stopping");
@@ -148,16 +152,19 @@ async fn serve(args: &Args) -> Result<()> {
             Some(()) = touched.recv() => {
                 rest(&mut touched).await;
                 again = look(&mut site, &clock);
+                looked = Instant::now();
             }
-            () = wait(again) => again = look(&mut site, &clock),
-            () = wait(due) => site.tick(clock.now()),
+            () = sleep_until(next) => {
+                again = look(&mut site, &clock);
+                looked = Instant::now();
+            }
         }
     }
     speaker.stop().await.context("the speaker stopped badly")
 }
 
 /// Looks at the files, and says when to look again though nothing seems to happen.
-fn look(site: &mut Site, clock: &Clock) -> Option<Instant> {
+fn look(site: &mut Site, clock: &Clock) -> Instant {
     let pause = match site.look(clock.now()) {
         Ok(true) => directory::REST,
         Ok(false) => POLL,
@@ -171,7 +178,7 @@ fn look(site: &mut Site, clock: &Clock) -> Option<Instant> {
     } else {
         pause
     };
-    Some(Instant::now() + pause)
+    Instant::now() + pause
 }
 
 /// Tells the speaker and the kernel what is new.
@@ -326,13 +333,6 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
-    }
-}
-
-async fn wait(until: Option<Instant>) {
-    match until {
-        Some(until) => sleep_until(until).await,
-        None => future::pending().await,
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) struct Site {
     is_to_forward: bool,
     errors: Vec<Error>,
     warned_of_node: bool,
-    started: Time,
+    /// When a look first found less than the state file has.
+    incomplete_since: Option<Time>,
     has_started: bool,
 }
 
@@ -61,7 +62,7 @@ pub(crate) struct Settings<'a> {
 
 impl Site {
     /// A site that has read its state and no manifest yet.
-    pub(crate) fn open(now: Time, settings: Settings<'_>) -> Result<Self, StateError> {
+    pub(crate) fn open(settings: Settings<'_>) -> Result<Self, StateError> {
         let Settings {
             directory,
             state,
@@ -89,7 +90,7 @@ impl Site {
             is_to_forward: false,
             errors: Vec::new(),
             warned_of_node: false,
-            started: now,
+            incomplete_since: None,
             has_started: false,
         })
     }
@@ -103,27 +104,29 @@ impl Site {
             follower.refresh();
         }
         let mut restless = false;
-        if let Some(reading) = self.directory.read()? {
-            restless = reading.restless;
-            let (changes, errors) = self.catalog.take(now, reading.manifests);
-            self.report([reading.errors, errors].concat());
-            self.take(now, changes);
+        match self.directory.read()? {
+            Some(reading) => {
+                restless = reading.restless;
+                let (changes, errors) = self.catalog.take(now, reading.manifests);
+                self.report([reading.errors, errors].concat());
+                self.take(now, changes);
+            }
+            None => {
+                let changes = self.catalog.tick(now);
+                self.take(now, changes);
+            }
         }
         self.settle(now, restless);
         Ok(restless)
     }
 
-    /// Does what is due by the time alone.
-    pub(crate) fn tick(&mut self, now: Time) {
-        let changes = self.catalog.tick(now);
-        self.take(now, changes);
-        self.settle(now, false);
-    }
-
-    /// When to call [`tick`](Self::tick) next.
+    /// When to [`look`](Self::look) though nothing seems to happen: what is missing is believed gone only when another look finds
+    /// it missing still.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let status = match &self.status {
-            Status::Ours(record) if !record.is_synced() => Some(self.started + GRACE),
+            Status::Ours(record) if !record.is_synced() => {
+                self.incomplete_since.map(|since| since + GRACE)
+            }
             Status::Ours(record) => record.deadline(),
             Status::Followed(_) => None,
         };
@@ -234,13 +237,17 @@ impl Site {
         self.warn_of_node();
     }
 
-    /// Whether everything that the state file has is there. What is not there is believed after a while.
-    fn is_whole(&self, now: Time) -> bool {
+    /// Whether everything that the state file has is there. What is not there is believed after a while, counted from
+    /// the look that missed it: how long this process takes to start says nothing.
+    fn is_whole(&mut self, now: Time) -> bool {
         let held = self
             .allocations()
             .iter()
             .map(|(key, held)| (key, held.pool.as_ref()));
-        self.catalog.has(held) || now.since(self.started) >= GRACE
+        self.catalog.has(held) || {
+            let since = *self.incomplete_since.get_or_insert(now);
+            now.since(since) >= GRACE
+        }
     }
 
     fn show(&mut self, key: ServiceKey, service: Option<Service>) {
@@ -280,5 +287,101 @@ impl Site {
             );
         }
         self.warned_of_node = is_missing;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::{Duration, Instant};
+
+    use super::super::state;
+    use super::*;
+
+    const WEB: &str =
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer}}";
+    const POOL: &str = "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: first}, \
+                        spec: {addresses: [192.0.2.0/24]}}";
+
+    struct Fixture(tempfile::TempDir);
+
+    impl Fixture {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir(root.path().join("manifests")).unwrap();
+            let fixture = Self(root);
+            fixture.write("pool.yaml", POOL);
+            fixture.write("web.yaml", WEB);
+            fixture
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.0.path().join("manifests").join(name), text).unwrap();
+        }
+
+        fn open(&self) -> Site {
+            Site::open(Settings {
+                directory: &self.0.path().join("manifests"),
+                state: &self.0.path().join("state"),
+                follow: false,
+                node: "n1",
+                class: None,
+            })
+            .unwrap()
+        }
+
+        fn held(&self) -> Vec<String> {
+            let state = state::read(&self.0.path().join("state")).unwrap().unwrap();
+            state.keys().map(ToString::to_string).collect()
+        }
+    }
+
+    /// Looks until no file is being written.
+    fn look(site: &mut Site, milliseconds: u64) {
+        let limit = Instant::now() + Duration::from_secs(10);
+        while site.look(Time::from_millis(milliseconds)).unwrap() {
+            assert!(Instant::now() < limit, "no rest");
+        }
+    }
+
+    #[test]
+    fn a_service_in_the_state_is_waited_for_however_late_the_first_look_is() {
+        let fixture = Fixture::new();
+        look(&mut fixture.open(), 0);
+        assert_eq!(fixture.held(), ["default/web"]);
+
+        fixture.write("web.yaml", "");
+        let mut site = fixture.open();
+        look(&mut site, 60_000);
+        assert_eq!(fixture.held(), ["default/web"]);
+        fixture.write("web.yaml", WEB);
+        look(&mut site, 60_000 + 1_000);
+        assert_eq!(fixture.held(), ["default/web"]);
+        assert_eq!(site.deadline(), None);
+    }
+
+    #[test]
+    fn a_service_in_the_state_that_stays_away_is_let_go() {
+        let fixture = Fixture::new();
+        look(&mut fixture.open(), 0);
+        fixture.write("web.yaml", "");
+        let mut site = fixture.open();
+        look(&mut site, 0);
+        assert_eq!(site.deadline(), Some(Time::from_secs(1)));
+        look(&mut site, 1_000);
+        assert!(fixture.held().is_empty());
+    }
+
+    #[test]
+    fn a_service_that_is_back_when_its_time_is_over_was_never_gone() {
+        let fixture = Fixture::new();
+        let mut site = fixture.open();
+        look(&mut site, 0);
+        fixture.write("web.yaml", "");
+        look(&mut site, 100);
+        let due = site.deadline().unwrap();
+        fixture.write("web.yaml", WEB);
+        look(&mut site, due.as_nanos() / 1_000_000);
+        assert_eq!(fixture.held(), ["default/web"]);
     }
 }
