@@ -230,7 +230,7 @@ impl Controller {
     }
 
     /// Decides about one Service, and does what follows.
-    fn converge(&mut self, key: &ServiceKey) {
+    pub(crate) fn converge(&mut self, key: &ServiceKey) {
         let Some(record) = self.records.get_mut(key) else {
             return;
         };

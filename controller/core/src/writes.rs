@@ -128,7 +128,7 @@ impl Controller {
             }
         }
         self.publish(key);
-        self.submit(key);
+        self.write_again(key);
     }
 
     /// Takes up the writes whose pause is over.
@@ -140,7 +140,16 @@ impl Controller {
             if let Some(record) = self.records.get_mut(&key) {
                 record.pause = None;
             }
-            self.submit(&key);
+            self.write_again(&key);
+        }
+    }
+
+    /// Writes what is not written yet, once it is sure that it is still right: meanwhile the address in the status may have
+    /// become one that may stay.
+    fn write_again(&mut self, key: &ServiceKey) {
+        let record = self.records.get(key);
+        if record.is_some_and(|record| record.unwritten().is_some()) {
+            self.converge(key);
         }
     }
 }

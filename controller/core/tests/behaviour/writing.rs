@@ -5,7 +5,7 @@ use std::time::Duration;
 use ironlb_controller_core::{Input, WriteOutcome};
 use ironlb_model::{Ingress, IpFamilyPolicy, Service};
 
-use crate::cluster::{Cluster, dual, key, pool, service};
+use crate::cluster::{Cluster, config, dual, key, pinned, pool, service};
 
 fn written(name: &str, outcome: WriteOutcome) -> Input {
     Input::Written {
@@ -146,11 +146,28 @@ fn a_status_that_somebody_else_changes_to_what_it_may_have_stays() {
 }
 
 #[test]
+fn a_move_whose_reason_ends_before_it_is_written_never_happens() {
+    let open = pool("first", &["192.0.2.1-192.0.2.9"]);
+    let fenced = pinned("first", &["192.0.2.1-192.0.2.9"], "elsewhere", 1);
+    let second = pool("second", &["198.51.100.1-198.51.100.9"]);
+    let mut cluster = Cluster::new(&[open.clone(), second.clone()]);
+    cluster.apply(service("a"));
+    cluster.give(Input::Config(config(&[fenced, second.clone()])));
+    assert_eq!(cluster.pending().len(), 1);
+    cluster.give(written("a", WriteOutcome::Failed));
+    cluster.give(Input::Config(config(&[open, second])));
+    cluster.now = cluster.controller.deadline().unwrap();
+    cluster.give(Input::Tick);
+    cluster.settle();
+    assert_eq!(cluster.status("a"), ["192.0.2.1"]);
+}
+
+#[test]
 fn a_second_address_that_was_never_written_does_not_cost_the_first() {
     let mut cluster = Cluster::new(&[pool("both", &["192.0.2.1-192.0.2.9"])]);
     cluster.apply(dual("a", IpFamilyPolicy::PreferDualStack));
     assert_eq!(cluster.status("a"), ["192.0.2.1"]);
-    let both = crate::cluster::config(&[pool("both", &["192.0.2.1-192.0.2.9", "2001:db8::/64"])]);
+    let both = config(&[pool("both", &["192.0.2.1-192.0.2.9", "2001:db8::/64"])]);
     cluster.give(Input::Config(both));
     assert_eq!(cluster.pending().len(), 1);
     cluster.give(written("a", WriteOutcome::Conflict));
@@ -172,7 +189,7 @@ fn a_status_that_is_no_address_keeps_nothing_of_a_pool_that_is_gone() {
     let edited = cluster.api.store(edited);
     cluster.give(Input::ServiceApplied(Box::new(edited)));
     assert_eq!(cluster.pending().len(), 1);
-    let second = crate::cluster::config(&[pool("second", &["198.51.100.1-198.51.100.9"])]);
+    let second = config(&[pool("second", &["198.51.100.1-198.51.100.9"])]);
     cluster.give(Input::Config(second));
     cluster.give(written("a", WriteOutcome::Failed));
     cluster.now = cluster.controller.deadline().unwrap();
@@ -185,12 +202,12 @@ fn a_status_that_is_no_address_keeps_nothing_of_a_pool_that_is_gone() {
 fn a_move_that_is_undone_before_it_is_written_never_happens() {
     let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
     cluster.apply(service("a"));
-    let other = crate::cluster::config(&[pool("other", &["198.51.100.1-198.51.100.9"])]);
+    let other = config(&[pool("other", &["198.51.100.1-198.51.100.9"])]);
     cluster.give(Input::Config(other));
     cluster.give(written("nobody", WriteOutcome::Done));
     let writes = cluster.pending();
     assert_eq!(writes.len(), 1);
-    let first = crate::cluster::config(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
+    let first = config(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
     cluster.give(Input::Config(first));
     cluster.give(written("a", WriteOutcome::Failed));
     cluster.now = cluster.controller.deadline().unwrap();
