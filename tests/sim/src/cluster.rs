@@ -186,8 +186,9 @@ enum Happening {
     TakenOver {
         machine: usize,
         life: u64,
-        ip: IpAddr,
         since: Time,
+        ip: IpAddr,
+        links: BTreeSet<u32>,
     },
     ClientWakes {
         client: usize,
@@ -345,11 +346,10 @@ impl Cluster {
             Happening::TakenOver {
                 machine,
                 life,
-                ip,
                 since,
-            } => {
-                self.check_takeover(machine, life, ip, since);
-            }
+                ip,
+                links,
+            } => self.check_takeover(machine, life, since, ip, &links),
             Happening::ClientWakes { client } => self.client_wakes(client),
             Happening::ClientSends { client } => self.client_sends(client),
             Happening::UserActs => self.user_acts(),

@@ -23,7 +23,8 @@ pub struct ControllerHost {
     /// For the last write to each Service: the Services that could share with it, or were not ours, as far as the
     /// controller had been told when it decided.
     tolerated: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
-    /// Services of which a write failed: it may have happened, so that the same may be written again.
+    /// Services of which a write failed, or conflicted with what we do not know yet: it may have happened, so that the
+    /// same may be written again.
     uncertain: BTreeSet<ServiceKey>,
     /// For each Service, the version on which a write succeeded last: the API has a newer one.
     confirmed: BTreeMap<ServiceKey, Arc<str>>,
@@ -97,7 +98,10 @@ impl Cluster {
                         .insert(service.clone(), write.resource_version);
                 }
             }
-            WriteOutcome::Conflict | WriteOutcome::Gone => self.counts.conflicts += 1,
+            WriteOutcome::Conflict | WriteOutcome::Gone => {
+                self.counts.conflicts += 1;
+                host.uncertain.insert(service.clone());
+            }
             WriteOutcome::Failed => {
                 self.counts.failures += 1;
                 host.uncertain.insert(service.clone());
@@ -243,10 +247,14 @@ impl Cluster {
             let others = addresses(other);
             held.iter().any(|ip| others.contains(ip)) && !may_share(service, other)
         });
-        let promised = host.under_way.values().any(|other| {
-            other.service != service.key && held.iter().any(|ip| other.ips.contains(ip))
-        });
-        if contested || promised {
+        // Somebody who shares may have been let in on it, though nothing of that was written yet.
+        let joined = rivals
+            .filter(|other| other.sharing_key.is_some())
+            .any(|other| {
+                let promised = host.machine.address_of(&other.key);
+                held.iter().any(|ip| promised.contains(ip))
+            });
+        if contested || joined {
             return Ok(());
         }
         Err((

@@ -1,6 +1,5 @@
 //! The speakers: what they are told, and what is checked of each frame that they send.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -193,16 +192,18 @@ impl Cluster {
         host.owned.retain(|ip, _| owned.contains(ip));
         let life = host.common.life;
         for ip in owned {
-            if let Entry::Vacant(new) = host.owned.entry(ip) {
-                new.insert(now);
-                let happening = Happening::TakenOver {
-                    machine: index,
-                    life,
-                    ip,
-                    since: now,
-                };
-                self.schedule.add(now + BURST, happening);
+            if host.owned.contains_key(&ip) {
+                continue;
             }
+            host.owned.insert(ip, now);
+            let happening = Happening::TakenOver {
+                machine: index,
+                life,
+                since: now,
+                ip,
+                links: announced_on(&rules, &machine.name, ip, &host.links),
+            };
+            self.schedule.add(now + BURST, happening);
         }
         if let Some((key, ip, reason)) = wrong {
             let detail = format!("speaker {index} owns {ip} of {key}: {reason}");
@@ -215,7 +216,14 @@ impl Cluster {
 
     /// The burst of a takeover is over: no client may still believe what it knew before. (Where frames are lost, or
     /// the node's links changed meanwhile, it may.)
-    pub(super) fn check_takeover(&mut self, index: usize, life: u64, ip: IpAddr, since: Time) {
+    pub(super) fn check_takeover(
+        &mut self,
+        index: usize,
+        life: u64,
+        since: Time,
+        ip: IpAddr,
+        links: &BTreeSet<u32>,
+    ) {
         let (Some(machine), Some(host)) = (self.machines.get(index), self.speakers.get(index))
         else {
             return;
@@ -232,20 +240,16 @@ impl Cluster {
             self.profile.ignore_exclude_label,
         );
         let mut stale = Vec::new();
-        for service in rules.holders(ip) {
-            let names = rules.interfaces(&machine.name, service, ip);
-            for link in announcing_links(&machine.links, names.as_ref(), Family::of(ip)) {
-                let segment = machine.segment(link.index);
-                let clients = self.clients.iter().filter(|(at, _)| Some(*at) == segment);
-                let known = clients.filter_map(|(_, client)| client.neighbour(ip));
-                stale.extend(
-                    known
-                        .filter(|known| {
-                            known.updated < since && known.mac.is_some() && known.mac != link.mac
-                        })
-                        .copied(),
-                );
-            }
+        for link in announced_on(&rules, &machine.name, ip, &host.links).intersection(links) {
+            let mac = host.links.get(link).and_then(|link| link.mac);
+            let segment = machine.segment(*link);
+            let clients = self.clients.iter().filter(|(at, _)| Some(*at) == segment);
+            let known = clients.filter_map(|(_, client)| client.neighbour(ip));
+            let old = known.filter(|known| known.updated < since);
+            stale.extend(
+                old.filter(|known| known.mac.is_some() && known.mac != mac)
+                    .copied(),
+            );
         }
         if !stale.is_empty() {
             let detail = format!("speaker {index} has {ip} since {since}; {stale:?}");
@@ -449,6 +453,22 @@ impl SpeakerHost {
     fn had_a_pool(&self, ip: IpAddr) -> bool {
         self.pooled.iter().any(|range| range.contains(ip))
     }
+}
+
+/// The links on which a node announces an address for any of its Services.
+fn announced_on(
+    rules: &Rules<'_>,
+    node: &str,
+    ip: IpAddr,
+    links: &BTreeMap<u32, Link>,
+) -> BTreeSet<u32> {
+    let mut indexes = BTreeSet::new();
+    for service in rules.holders(ip) {
+        let names = rules.interfaces(node, service, ip);
+        let carrying = announcing_links(links, names.as_ref(), Family::of(ip));
+        indexes.extend(carrying.map(|link| link.index));
+    }
+    indexes
 }
 
 /// How long netlink takes.
