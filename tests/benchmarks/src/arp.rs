@@ -19,7 +19,7 @@ use anyhow::{Context, bail};
 use ironlb_l2::arp::{Operation, Packet};
 use ironlb_l2::ethernet::{ARP, Frame};
 use ironlb_l2::{Holding, Interfaces, Port, Responder};
-use ironlb_lab::{Host, Lab, Link};
+use ironlb_lab::{Host, Lab, Link, Switch};
 use ironlb_model::config::{Election, Gratuitous, OnRemoval};
 use ironlb_model::{
     Config, Endpoint, EndpointSlice, Ingress, L2Advertisement, Mac, Node, Pool, PoolSelection,
@@ -140,7 +140,9 @@ struct Wire {
     asking: PacketSocket,
     flooding: Arc<PacketSocket>,
     mac: Mac,
-    // Last: it takes down everything that runs on it.
+    // The namespaces are there as long as these are.
+    _hosts: [Host; 2],
+    _lan: Switch,
     _lab: Lab,
 }
 
@@ -174,6 +176,8 @@ impl Wire {
             flooding: Arc::new(open(&station, &link, &runtime)?),
             runtime,
             mac: link.mac(),
+            _hosts: [node, station],
+            _lan: lan,
             _lab: lab,
         };
         let deadline = Instant::now() + Duration::from_secs(10);
