@@ -132,8 +132,6 @@ pub fn die_with_parent(command: &mut Command) {
 /// A signal that the lab and the tests send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGHUP
-    Hangup,
     /// SIGINT
     Interrupt,
     /// SIGTERM: please stop.
@@ -149,7 +147,6 @@ pub enum Signal {
 impl Signal {
     fn number(self) -> libc::c_int {
         match self {
-            Self::Hangup => libc::SIGHUP,
             Self::Interrupt => libc::SIGINT,
             Self::Terminate => libc::SIGTERM,
             Self::Kill => libc::SIGKILL,

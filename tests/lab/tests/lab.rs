@@ -208,8 +208,8 @@ fn a_log_has_what_a_process_prints_on_both_outputs() {
             .contains("server/talk (running)\none\ntwo")
     );
 
-    process.signal(Signal::Hangup).unwrap();
-    assert_eq!(process.wait(PATIENCE).unwrap().signal(), Some(1));
+    process.signal(Signal::Terminate).unwrap();
+    assert_eq!(process.wait(PATIENCE).unwrap().signal(), Some(15));
 }
 
 #[test]
