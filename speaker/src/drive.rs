@@ -6,13 +6,14 @@
 
 use std::future;
 use std::io;
+use std::mem;
 use std::pin::pin;
 use std::thread;
 
 use ironlb_model::{Event, Time};
 use ironlb_speaker_core::{Input, Layer2Status, Output, Speaker};
 use ironlb_sys::link::{self, LinkEvent};
-use ironlb_sys::packet::Batch;
+use ironlb_sys::packet::{Batch, Cover};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{self, Instant};
@@ -165,7 +166,12 @@ pub async fn run(
     let mut links = link::follow()?;
     let mut sockets = Sockets::default();
     let mut batch = Batch::new();
+    let mut inputs = Vec::new();
+    let mut changed = true;
     loop {
+        if mem::take(&mut changed) {
+            sockets.narrow(Cover::of(speaker.announced().map(|(_, address)| address)));
+        }
         while let Some(output) = speaker.poll() {
             perform(output, &mut sockets, &ends.reports)?;
         }
@@ -182,8 +188,14 @@ pub async fn run(
             event = links.recv() => {
                 let event = event.ok_or_else(|| io::Error::other("interfaces are not followed any more"))?;
                 speaker.handle(clock.now(), input(event));
+                changed = true;
             }
-            Some(input) = ends.inputs.recv() => speaker.handle(clock.now(), input),
+            1.. = ends.inputs.recv_many(&mut inputs, INPUTS_AT_ONCE) => {
+                for input in inputs.drain(..) {
+                    speaker.handle(clock.now(), input);
+                }
+                changed = true;
+            }
             Some(query) = ends.queries.recv() => query(&speaker, sockets.traffic()),
             () = sleep_until(deadline) => speaker.handle(clock.now(), Input::Tick),
             () = sleep_until(retry) => sockets.reopen()?,
@@ -251,4 +263,6 @@ async fn sleep_until(instant: Option<Instant>) {
 
 /// Inputs that wait before the sender does.
 const INPUTS: usize = 1024;
+/// Inputs handled before frames are looked at again, and before the filters are made anew.
+const INPUTS_AT_ONCE: usize = 64;
 const QUERIES: usize = 16;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ironlb_model::Mac;
-use ironlb_sys::packet::{Batch, PacketSocket, Protocol};
+use ironlb_sys::packet::{Batch, Cover, PacketSocket, Protocol};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     wanted: BTreeMap<(u32, Protocol), Wanted>,
+    cover: Cover,
     traffic: Traffic,
     retry_at: Option<Instant>,
     /// Which socket was last read, so that all get their turn.
@@ -85,6 +86,26 @@ impl Sockets {
         }
     }
 
+    /// Receives only frames about addresses in `cover` from now on, and those of the sockets to come.
+    pub(crate) fn narrow(&mut self, cover: Cover) {
+        if self.cover == cover {
+            return;
+        }
+        self.cover = cover;
+        for ((_, protocol), wanted) in &mut self.wanted {
+            let Some(Err(error)) = wanted
+                .socket
+                .as_ref()
+                .map(|socket| socket.narrow(&self.cover))
+            else {
+                continue;
+            };
+            warn!(interface = wanted.name, %protocol, %error, "no filter, opening the socket anew");
+            wanted.socket = None;
+            self.retry_at = Some(Instant::now() + RETRY);
+        }
+    }
+
     /// Receives frames to `group` on `interface`, also when the socket has to be opened anew.
     pub(crate) fn join(&mut self, interface: u32, group: Mac) {
         let Some(wanted) = self.wanted.get_mut(&(interface, Protocol::Ndp)) else {
@@ -147,7 +168,7 @@ impl Sockets {
             if wanted.socket.is_some() {
                 continue;
             }
-            match open(*interface, *protocol, wanted) {
+            match open(*interface, *protocol, wanted, &self.cover) {
                 Ok(socket) => wanted.socket = Some(socket),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     return Err(io::Error::new(
@@ -230,8 +251,14 @@ impl Sockets {
     }
 }
 
-fn open(interface: u32, protocol: Protocol, wanted: &Wanted) -> io::Result<PacketSocket> {
+fn open(
+    interface: u32,
+    protocol: Protocol,
+    wanted: &Wanted,
+    cover: &Cover,
+) -> io::Result<PacketSocket> {
     let mut socket = PacketSocket::open(interface, protocol)?;
+    socket.narrow(cover)?;
     for group in &wanted.groups {
         join(&wanted.name, &mut socket, *group);
     }

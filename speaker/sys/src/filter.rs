@@ -1,7 +1,7 @@
 //! The classic BPF programs that decide in the kernel which frames a packet socket gets.
 //!
-//! They let through what `ironlb-l2` could act on and nothing else, so that other traffic on the segment costs no wake-up. They
-//! do not know addresses: those change often, and the frames that remain are few.
+//! They let through what `ironlb-l2` could act on and little else, so that other traffic on the segment costs no wake-up: neither
+//! other protocols, nor requests for addresses that are far from ours.
 
 use socket2::SockFilter;
 
@@ -20,25 +20,30 @@ impl From<Instruction> for SockFilter {
     }
 }
 
-/// ARP requests and replies for IPv4 over Ethernet, untagged.
-pub(crate) fn arp() -> Vec<Instruction> {
-    program(&[
+/// Untagged ARP requests and replies for IPv4 over Ethernet, with sender or target in `ranges`; about any address for `None`.
+pub(crate) fn arp(ranges: Option<&[(u32, u32)]>) -> Vec<Instruction> {
+    let mut program = program(&[
         (Load::Half(12), &[0x0806]),
         (Load::Half(14), &[1]),
         (Load::Half(16), &[0x0800]),
         (Load::Half(18), &[0x0604]),
         (Load::Half(20), &[1, 2]),
-    ])
+    ]);
+    finish(&mut program, [Load::Word(28), Load::Word(38)], ranges);
+    program
 }
 
-/// Neighbour solicitations and advertisements that no router has passed on, untagged, without extension headers.
-pub(crate) fn ndp() -> Vec<Instruction> {
-    program(&[
+/// Untagged neighbour solicitations and advertisements that no router has passed on, without extension headers, with the low 32 bits
+/// of source or target in `ranges`; about any address for `None`.
+pub(crate) fn ndp(ranges: Option<&[(u32, u32)]>) -> Vec<Instruction> {
+    let mut program = program(&[
         (Load::Half(12), &[0x86dd]),
         (Load::Byte(20), &[58]),
         (Load::Byte(21), &[255]),
         (Load::Byte(54), &[135, 136]),
-    ])
+    ]);
+    finish(&mut program, [Load::Word(34), Load::Word(74)], ranges);
+    program
 }
 
 /// Nothing: for the moment between making a socket and giving it its own program.
@@ -53,6 +58,8 @@ enum Load {
     Byte(u32),
     /// The two bytes at this offset.
     Half(u32),
+    /// The four bytes at this offset.
+    Word(u32),
     /// Metadata that the kernel keeps beside the frame.
     Ancillary(i32),
 }
@@ -62,6 +69,7 @@ impl Load {
         let (code, k) = match self {
             Self::Byte(offset) => (BPF_LD_B_ABS, offset),
             Self::Half(offset) => (BPF_LD_H_ABS, offset),
+            Self::Word(offset) => (BPF_LD_W_ABS, offset),
             Self::Ancillary(which) => (
                 BPF_LD_W_ABS,
                 (libc::SKF_AD_OFF.wrapping_add(which)).cast_unsigned(),
@@ -76,7 +84,25 @@ impl Load {
     }
 }
 
-/// A program that accepts a frame when each load gives one of its values; a load outside of the frame rejects it.
+/// The end of a program: accepts when one of the loads gives a number in one of the ranges, both ends included.
+fn finish(program: &mut Vec<Instruction>, loads: [Load; 2], ranges: Option<&[(u32, u32)]>) {
+    let Some(ranges) = ranges else {
+        program.push(give(u32::MAX));
+        return;
+    };
+    for load in loads {
+        program.push(load.instruction());
+        for (first, last) in ranges {
+            // Below the first: over the next two. Above the last: over the next.
+            program.push(jump(BPF_JGE_K, *first, 0, 2));
+            program.push(jump(BPF_JGT_K, *last, 1, 0));
+            program.push(give(u32::MAX));
+        }
+    }
+    program.push(give(0));
+}
+
+/// The beginning of a program: goes on when each load gives one of its values; a load outside of the frame rejects it.
 fn program(rules: &[(Load, &[u32])]) -> Vec<Instruction> {
     let always: [(Load, &[u32]); 2] = [
         // A tag that hardware took off is not in the frame any more.
@@ -90,17 +116,22 @@ fn program(rules: &[(Load, &[u32])]) -> Vec<Instruction> {
         // One comparison each, and a rejection behind the last; a match jumps over what remains.
         for (number, value) in values.iter().enumerate() {
             let remaining = values.len() - number;
-            program.push(Instruction {
-                code: BPF_JEQ_K,
-                if_true: u8::try_from(remaining).unwrap_or(u8::MAX),
-                if_false: 0,
-                k: *value,
-            });
+            let over = u8::try_from(remaining).unwrap_or(u8::MAX);
+            program.push(jump(BPF_JEQ_K, *value, over, 0));
         }
         program.push(give(0));
     }
-    program.push(give(u32::MAX));
     program
+}
+
+/// Compares the accumulator with `k`, and jumps over so many instructions.
+const fn jump(code: u16, k: u32, if_true: u8, if_false: u8) -> Instruction {
+    Instruction {
+        code,
+        if_true,
+        if_false,
+        k,
+    }
 }
 
 /// Ends the program: the frame is cut to `length` bytes, 0 rejects it.
@@ -117,6 +148,8 @@ const BPF_LD_B_ABS: u16 = 0x30;
 const BPF_LD_H_ABS: u16 = 0x28;
 const BPF_LD_W_ABS: u16 = 0x20;
 const BPF_JEQ_K: u16 = 0x15;
+const BPF_JGT_K: u16 = 0x25;
+const BPF_JGE_K: u16 = 0x35;
 const BPF_RET_K: u16 = 0x06;
 
 #[cfg(test)]
@@ -145,8 +178,10 @@ mod tests {
             match code {
                 BPF_RET_K => return k > 0,
                 BPF_JEQ_K if accumulator == k => at += usize::from(if_true),
-                BPF_JEQ_K => at += usize::from(if_false),
-                BPF_LD_W_ABS => {
+                BPF_JGT_K if accumulator > k => at += usize::from(if_true),
+                BPF_JGE_K if accumulator >= k => at += usize::from(if_true),
+                BPF_JEQ_K | BPF_JGT_K | BPF_JGE_K => at += usize::from(if_false),
+                BPF_LD_W_ABS if k >= 0xffff_f000 => {
                     accumulator = match k.cast_signed() - libc::SKF_AD_OFF {
                         libc::SKF_AD_VLAN_TAG_PRESENT => u32::from(metadata.tagged),
                         libc::SKF_AD_PKTTYPE => metadata.packet_type,
@@ -154,7 +189,11 @@ mod tests {
                     }
                 }
                 _ => {
-                    let size = if code == BPF_LD_H_ABS { 2 } else { 1 };
+                    let size = match code {
+                        BPF_LD_W_ABS => 4,
+                        BPF_LD_H_ABS => 2,
+                        _ => 1,
+                    };
                     let start = usize::try_from(k).unwrap();
                     let Some(bytes) = frame.get(start..start + size) else {
                         return false;
@@ -191,12 +230,12 @@ mod tests {
     #[test]
     fn each_program_accepts_its_own_messages_and_no_other_s() {
         let here = Metadata::default();
-        assert!(accepts(&arp(), &arp_frame(), here));
-        assert!(accepts(&arp(), &altered(arp_frame(), 21, 2), here));
-        assert!(!accepts(&arp(), &ndp_frame(), here));
-        assert!(accepts(&ndp(), &ndp_frame(), here));
-        assert!(accepts(&ndp(), &altered(ndp_frame(), 54, 136), here));
-        assert!(!accepts(&ndp(), &arp_frame(), here));
+        assert!(accepts(&arp(None), &arp_frame(), here));
+        assert!(accepts(&arp(None), &altered(arp_frame(), 21, 2), here));
+        assert!(!accepts(&arp(None), &ndp_frame(), here));
+        assert!(accepts(&ndp(None), &ndp_frame(), here));
+        assert!(accepts(&ndp(None), &altered(ndp_frame(), 54, 136), here));
+        assert!(!accepts(&ndp(None), &arp_frame(), here));
         assert!(!accepts(&nothing(), &arp_frame(), here));
     }
 
@@ -204,11 +243,17 @@ mod tests {
     fn a_wrong_byte_anywhere_in_the_fixed_part_rejects() {
         for offset in 12..22 {
             let frame = altered(arp_frame(), offset, 0x77);
-            assert!(!accepts(&arp(), &frame, Metadata::default()), "{offset}");
+            assert!(
+                !accepts(&arp(None), &frame, Metadata::default()),
+                "{offset}"
+            );
         }
         for offset in [12, 13, 20, 21, 54] {
             let frame = altered(ndp_frame(), offset, 0x77);
-            assert!(!accepts(&ndp(), &frame, Metadata::default()), "{offset}");
+            assert!(
+                !accepts(&ndp(None), &frame, Metadata::default()),
+                "{offset}"
+            );
         }
     }
 
@@ -216,14 +261,14 @@ mod tests {
     fn a_frame_that_is_cut_short_is_rejected() {
         for length in 0..22 {
             assert!(!accepts(
-                &arp(),
+                &arp(None),
                 &arp_frame()[..length],
                 Metadata::default()
             ));
         }
         for length in 0..55 {
             assert!(!accepts(
-                &ndp(),
+                &ndp(None),
                 &ndp_frame()[..length],
                 Metadata::default()
             ));
@@ -236,8 +281,38 @@ mod tests {
             tagged: true,
             ..Metadata::default()
         };
-        assert!(!accepts(&arp(), &arp_frame(), tagged));
-        assert!(!accepts(&ndp(), &ndp_frame(), tagged));
+        assert!(!accepts(&arp(None), &arp_frame(), tagged));
+        assert!(!accepts(&ndp(None), &ndp_frame(), tagged));
+    }
+
+    /// The frame with these addresses in it, or their low 32 bits.
+    fn about(mut frame: Vec<u8>, offsets: [usize; 2], numbers: [u32; 2]) -> Vec<u8> {
+        for (offset, number) in offsets.into_iter().zip(numbers) {
+            frame[offset..offset + 4].copy_from_slice(&number.to_be_bytes());
+        }
+        frame
+    }
+
+    #[test]
+    fn with_ranges_only_frames_that_are_about_them_pass() {
+        let ranges = [(5, 9), (20, 20), (u32::MAX - 1, u32::MAX)];
+        let inside = [5, 7, 9, 20, u32::MAX - 1, u32::MAX];
+        let outside = [0, 4, 10, 19, 21, u32::MAX - 2];
+        let passes = |numbers| {
+            let arp_frame = about(arp_frame(), [28, 38], numbers);
+            let ndp_frame = about(ndp_frame(), [34, 74], numbers);
+            let by_arp = accepts(&arp(Some(&ranges)), &arp_frame, Metadata::default());
+            let by_ndp = accepts(&ndp(Some(&ranges)), &ndp_frame, Metadata::default());
+            assert_eq!(by_arp, by_ndp);
+            by_arp
+        };
+        for number in inside {
+            assert!(passes([number, 0]) && passes([0, number]), "{number}");
+        }
+        for number in outside {
+            assert!(!passes([number, number]), "{number}");
+        }
+        assert!(!accepts(&arp(Some(&[])), &arp_frame(), Metadata::default()));
     }
 
     #[test]
@@ -248,12 +323,12 @@ mod tests {
                 ..Metadata::default()
             };
             assert_eq!(
-                accepts(&arp(), &arp_frame(), metadata),
+                accepts(&arp(None), &arp_frame(), metadata),
                 pass,
                 "{packet_type}"
             );
             assert_eq!(
-                accepts(&ndp(), &ndp_frame(), metadata),
+                accepts(&ndp(None), &ndp_frame(), metadata),
                 pass,
                 "{packet_type}"
             );

@@ -5,6 +5,7 @@
 //!
 //! Start with [`packet`] and [`link`], which the speaker's loop waits on.
 
+mod cover;
 mod filter;
 pub mod link;
 pub mod memory;

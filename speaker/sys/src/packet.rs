@@ -20,6 +20,8 @@ use tokio::io::unix::AsyncFd;
 use crate::filter;
 use crate::multicast::Listener;
 
+pub use crate::cover::Cover;
+
 /// What a socket receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
@@ -55,6 +57,7 @@ impl fmt::Display for Protocol {
 pub struct PacketSocket {
     socket: AsyncFd<Socket>,
     interface: u32,
+    protocol: Protocol,
     listener: Listener,
 }
 
@@ -70,18 +73,23 @@ impl PacketSocket {
         set_option(&socket, libc::PACKET_IGNORE_OUTGOING, &1i32)?;
         // Bounded by net.core.rmem_max; what the kernel gives is enough in any case.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-        let program = match protocol {
-            Protocol::Arp => filter::arp(),
-            Protocol::Ndp => filter::ndp(),
-        };
-        attach(&socket, &program)?;
+        attach(&socket, &program(protocol, None))?;
         socket.bind(&address(interface, protocol)?)?;
         Ok(Self {
             // SAFETY: the descriptor is the socket's own, the same and open for as long as the socket lives; it is never replaced.
             socket: unsafe { AsyncFd::register(socket) }?,
             interface,
+            protocol,
             listener: Listener::default(),
         })
+    }
+
+    /// Receives only what is about an address in `cover`, in place of an earlier one.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for the filter; then the earlier one stays.
+    pub fn narrow(&self, cover: &Cover) -> io::Result<()> {
+        attach(self.socket.get_ref(), &program(self.protocol, Some(cover)))
     }
 
     /// The interface's index.
@@ -96,10 +104,14 @@ impl PacketSocket {
     pub fn poll_receive(&self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
         loop {
             let mut guard = ready!(self.socket.poll_read_ready(cx))?;
-            match guard.try_io(|socket| batch.receive(socket.get_ref())) {
-                Ok(result) => return Poll::Ready(result),
-                Err(_would_block) => {}
+            let Ok(result) = guard.try_io(|socket| batch.receive(socket.get_ref())) else {
+                continue;
+            };
+            if result.is_ok() && batch.count < FRAMES {
+                // The queue was empty for a moment, so the next frame is a new event: no need to ask and be told to wait.
+                guard.clear_ready();
             }
+            return Poll::Ready(result);
         }
     }
 
@@ -242,6 +254,13 @@ const FRAMES: usize = 32;
 const FRAMES_AT_ONCE: libc::c_uint = 32;
 /// Longer than any frame that an answer is given to.
 const FRAME_LENGTH: usize = 2048;
+
+fn program(protocol: Protocol, cover: Option<&Cover>) -> Vec<filter::Instruction> {
+    match protocol {
+        Protocol::Arp => filter::arp(cover.map(|cover| cover.v4.as_slice())),
+        Protocol::Ndp => filter::ndp(cover.map(|cover| cover.v6.as_slice())),
+    }
+}
 
 fn attach(socket: &Socket, program: &[filter::Instruction]) -> io::Result<()> {
     let program: Vec<SockFilter> = program.iter().copied().map(SockFilter::from).collect();
