@@ -458,3 +458,26 @@ fn an_address_held_while_the_interface_is_down_is_answered_once_it_is_up() {
     })
     .unwrap();
 }
+
+#[test]
+fn each_of_many_scattered_addresses_is_answered_and_none_between_them() {
+    needs_the_lab!();
+    let segment = Segment::new("scattered");
+    let speaker = TestSpeaker::start(&segment.node, &["^lo$"]);
+    let wire = segment.wire();
+    let ask = |last: u8| {
+        let target = Ipv4Addr::new(10, 0, 0, last);
+        let frame = wire.request(CLIENT, target).frame(Mac::BROADCAST);
+        wire.ask(&frame, target).is_some()
+    };
+    // One by one: each must get through the filter that the ones before it left.
+    for last in (96..128).step_by(2) {
+        speaker.serve(&format!("service-{last}"), &[&format!("10.0.0.{last}")]);
+        eventually("the new address is answered", LIMIT, || ask(last)).unwrap();
+    }
+    assert!((96..128).step_by(2).all(ask));
+    assert!(![97, 111, 127, 3].into_iter().any(ask));
+    speaker.withdraw("service-96");
+    eventually("the withdrawn address falls silent", LIMIT, || !ask(96)).unwrap();
+    assert!((98..128).step_by(2).all(ask));
+}
