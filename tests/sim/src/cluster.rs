@@ -54,6 +54,8 @@ pub struct Cluster {
     pub heard: Vec<(usize, crate::frame::Claim)>,
     /// What is to be counted.
     pub counts: Counts,
+    /// Whether some address has two owners, rightly, at rest.
+    pub disputed: bool,
     now: Time,
     rng: Rng,
     schedule: Schedule<Happening>,
@@ -216,9 +218,10 @@ impl Cluster {
             clients: Vec::new(),
             heard: Vec::new(),
             counts: Counts::default(),
+            disputed: false,
             now: Time::from_secs(1),
             rng,
-            schedule: Schedule::new(),
+            schedule: Schedule::default(),
             api_up: true,
             cut_off: BTreeSet::new(),
             answers_lost: false,

@@ -32,15 +32,10 @@ pub fn service_key(number: u64) -> ServiceKey {
 
 /// A label with one of two values, or none.
 pub fn labels(rng: &mut Rng, key: &str, values: [&str; 2]) -> Labels {
-    let value = rng.pick(&values).filter(|_| rng_has_label(rng));
-    value
-        .map(|value| (key.to_owned(), (*value).to_owned()))
-        .into_iter()
-        .collect()
-}
-
-fn rng_has_label(rng: &mut Rng) -> bool {
-    rng.chance(85)
+    match rng.pick(&values) {
+        Some(value) if rng.chance(85) => Labels::from([(key.to_owned(), (*value).to_owned())]),
+        _ => Labels::new(),
+    }
 }
 
 /// A selector over [`labels`].
@@ -76,7 +71,7 @@ pub fn service(rng: &mut Rng, profile: &Profile, key: ServiceKey, now: i64) -> S
     if rng.chance(30) {
         service.traffic_policy = TrafficPolicy::Local;
     }
-    if rng.chance(35) {
+    if rng.chance(45) {
         service.sharing_key = sharing_key(rng);
     }
     if rng.chance(8) {
@@ -108,6 +103,10 @@ pub fn family_policy(rng: &mut Rng, profile: &Profile, service: &mut Service) {
         .collect();
     service.ip_families = families;
     service.ip_family_policy = policy;
+    service.is_headless = rng.chance(3);
+    if service.is_headless {
+        service.cluster_ips.clear();
+    }
 }
 
 /// Addresses asked for: mostly sensible, sometimes not.
@@ -135,7 +134,8 @@ pub fn request(rng: &mut Rng, service: &mut Service) {
 
 /// A sharing key of few, so that Services meet.
 pub fn sharing_key(rng: &mut Rng) -> Option<String> {
-    rng.pick(&["red", "blue", ""]).map(|key| (*key).to_owned())
+    rng.pick(&["red", "red", "red", "blue", ""])
+        .map(|key| (*key).to_owned())
 }
 
 /// One or two ports of few, so that Services clash.
@@ -160,11 +160,12 @@ pub fn ports(rng: &mut Rng) -> Vec<Port> {
 
 /// A slice of a Service's endpoints on some of `nodes`.
 pub fn slice(rng: &mut Rng, service: &ServiceKey, number: u64, nodes: &[Name]) -> EndpointSlice {
-    let count = rng.below(4);
-    let endpoints = (0..count).map(|endpoint| Endpoint {
-        node: rng.pick(nodes).filter(|_| rng_says_node(endpoint)).cloned(),
+    let count = if rng.chance(12) { 0 } else { 1 + rng.below(4) };
+    let endpoints = (0..count).map(|number| Endpoint {
+        // Of the last of many it is not said where it is.
+        node: rng.pick(nodes).filter(|_| number < 3).cloned(),
         serving: rng.chance(80),
-        addresses: vec![cluster_ip(Family::V4, u8::try_from(endpoint).unwrap_or(0))],
+        addresses: vec![cluster_ip(Family::V4, u8::try_from(number).unwrap_or(0))],
     });
     let endpoints = endpoints.collect();
     EndpointSlice {
@@ -180,11 +181,6 @@ pub fn slice(rng: &mut Rng, service: &ServiceKey, number: u64, nodes: &[Name]) -
             port: 8080,
         }],
     }
-}
-
-/// The last of many endpoints has no node name.
-const fn rng_says_node(endpoint: u64) -> bool {
-    endpoint < 3
 }
 
 /// Runs of addresses that no two pools may have at once.
@@ -231,9 +227,9 @@ pub fn pool(rng: &mut Rng, name: Name, ranges: Vec<Range>) -> Pool {
         name,
         labels: labels(rng, "tier", ["gold", "lead"]),
         ranges,
-        auto_assign: rng.chance(90),
+        auto_assign: rng.chance(93),
         avoid_buggy_ips: rng.chance(20),
-        allocation: rng.chance(25).then(|| allocation(rng)),
+        allocation: rng.chance(20).then(|| allocation(rng)),
         on_removal: match rng.chance(10) {
             true => OnRemoval::Hold,
             false => OnRemoval::Move,
@@ -281,8 +277,8 @@ pub fn advertisement(rng: &mut Rng, name: Name) -> L2Advertisement {
             .into_iter()
             .collect()
     };
-    let nodes = some(35, "zone", ["a", "b"]);
-    let services = some(12, "app", ["web", "db"]);
+    let nodes = some(25, "zone", ["a", "b"]);
+    let services = some(10, "app", ["web", "db"]);
     let interfaces = match rng.below(10) {
         0 => BTreeSet::from(["eth0".to_owned()]),
         1 => BTreeSet::from(["eth1".to_owned()]),
@@ -319,7 +315,7 @@ fn any_address(rng: &mut Rng, family: Family) -> IpAddr {
     addresses.retain(|ip| Family::of(*ip) == family);
     rng.pick(&addresses)
         .copied()
-        .unwrap_or(Ipv4Addr::LOCALHOST.into())
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 fn cluster_ip(family: Family, number: u8) -> IpAddr {

@@ -12,7 +12,7 @@ use ironlb_model::{Family, Mac, Name, Service};
 
 use crate::allocation::{self, Holders, addresses};
 use crate::announcement::{self, announcing_links};
-use crate::cluster::{Cluster, Counts, Violation, examiner};
+use crate::cluster::{Cluster, Violation, examiner};
 use crate::draw;
 use crate::lan::machine_of;
 use crate::watch::Seen;
@@ -118,6 +118,7 @@ fn examine_answers(cluster: &mut Cluster, world: &Seen, answers: &Answers) {
         cluster.profile.ignore_exclude_label,
     );
     let mut owners = BTreeMap::new();
+    cluster.disputed = false;
     for ip in draw::universe() {
         let none = BTreeMap::new();
         let heard = answers.get(&ip).unwrap_or(&none);
@@ -126,7 +127,7 @@ fn examine_answers(cluster: &mut Cluster, world: &Seen, answers: &Answers) {
                 cluster.counts.answered += 1;
                 owners.insert(ip, owner);
             }
-            Ok(None) => {}
+            Ok(None) => cluster.disputed |= !heard.is_empty(),
             Err(reason) => {
                 let detail = format!("{ip} was answered by {heard:?}: {reason}");
                 cluster.violated(
@@ -180,7 +181,8 @@ fn judge_answers(
             _ => Ok(None),
         };
     }
-    // MetalLB's election lets each Service decide for itself, so two that share an address may disagree.
+    // MetalLB's election lets each Service decide for itself, so two that share an address may disagree. It is a fault of
+    // MetalLB's that a mixed cluster must have too.
     if compat {
         let right = names.is_subset(&union);
         return if right {
@@ -330,19 +332,14 @@ fn examine_clients(cluster: &mut Cluster, answers: &Answers) {
     }
 }
 
-impl Counts {
-    /// Whether nothing was said or written between the two.
-    const fn is_rest(&self, before: &Self) -> bool {
-        self.writes == before.writes && self.events == before.events && self.layer2 == before.layer2
-    }
-}
-
 /// Lets time pass, in which nothing may be written or said any more.
 pub fn rest(cluster: &mut Cluster, time: Duration) -> Result<(), Violation> {
     let before = cluster.counts;
     cluster.run_for(time)?;
     let after = cluster.counts;
-    if !after.is_rest(&before) {
+    // Two nodes that both own an address, as MetalLB's election has it, tell of each other for ever.
+    let quiet = after.events == before.events || cluster.disputed;
+    if !quiet || after.writes != before.writes || after.layer2 != before.layer2 {
         let detail = format!("{before:?} became {after:?}");
         cluster.violated("at rest, nothing is written or said", detail);
     }

@@ -84,6 +84,7 @@ fn play(cluster: &mut Cluster) -> Result<(), Violation> {
         let length = cluster.schedule_round();
         cluster.run_for(length)?;
         cluster.heal();
+        cluster.repair();
         cluster.run_for(SETTLE)?;
         examine::examine(cluster)?;
         examine::rest(cluster, REST)?;

@@ -12,15 +12,16 @@ pub struct Schedule<E> {
     added: u64,
 }
 
-impl<E> Schedule<E> {
-    /// An empty one.
-    pub const fn new() -> Self {
+impl<E> Default for Schedule<E> {
+    fn default() -> Self {
         Self {
             heap: BinaryHeap::new(),
             added: 0,
         }
     }
+}
 
+impl<E> Schedule<E> {
     /// Adds an event.
     pub fn add(&mut self, at: Time, event: E) {
         self.added += 1;
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn events_come_by_time_and_then_in_the_order_added() {
-        let mut schedule = Schedule::new();
+        let mut schedule = Schedule::default();
         schedule.add(Time::from_secs(2), 'c');
         schedule.add(Time::from_secs(1), 'a');
         schedule.add(Time::from_secs(1), 'b');
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_due_later_stays() {
-        let mut schedule = Schedule::new();
+        let mut schedule = Schedule::default();
         schedule.add(Time::from_secs(2), ());
         assert!(schedule.take(Time::from_secs(1)).is_none());
         assert!(schedule.take(Time::from_secs(2)).is_some());

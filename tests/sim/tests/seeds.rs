@@ -3,10 +3,13 @@
 //! `IRONLB_SIM_SEEDS=500` says how many seeds, `IRONLB_SIM_FIRST=1000` where to begin; `SEED=123` with the test `replay`
 //! shows all that happens in one.
 
+#![allow(clippy::unwrap_used, reason = "a wrong variable is to stop the test")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use ironlb_sim::cluster::Counts;
 use ironlb_sim::run;
 
 #[test]
@@ -55,6 +58,34 @@ fn the_same_seed_gives_the_same_run() {
             (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
             _ => panic!("seed {seed} failed once and passed once"),
         }
+    }
+}
+
+#[test]
+fn few_seeds_see_all_that_can_go_wrong() {
+    let runs: Vec<_> = (0..30)
+        .filter_map(|seed| run(seed, false).ok())
+        .map(|run| run.counts)
+        .collect();
+    let total = |count: fn(&Counts) -> u64| runs.iter().map(count).sum::<u64>();
+    for (what, count) in [
+        ("status writes", total(|counts| counts.writes)),
+        ("conflicts", total(|counts| counts.conflicts)),
+        ("failed writes", total(|counts| counts.failures)),
+        ("events", total(|counts| counts.events)),
+        ("changes of ownership", total(|counts| counts.layer2)),
+        ("gratuitous frames", total(|counts| counts.gratuitous)),
+        ("answers", total(|counts| counts.answers)),
+        ("wake-ups", total(|counts| counts.wakes)),
+        ("lists", total(|counts| counts.lists)),
+        (
+            "addresses answered for at rest",
+            total(|counts| counts.answered),
+        ),
+        ("addresses shared at rest", total(|counts| counts.shared)),
+    ] {
+        println!("{what}: {count}");
+        assert!(count > 10, "{what}: {count}");
     }
 }
 

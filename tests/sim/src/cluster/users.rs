@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ironlb_model::node::EXCLUDE_LABEL;
 use ironlb_model::{
-    Config, EndpointSlice, Labels, Name, Namespace, Node, Pool, Range, Service, ServiceKey,
-    TrafficPolicy,
+    Config, EndpointSlice, Labels, Name, Namespace, Node, Pool, PoolSelection, Range, Service,
+    ServiceKey, TrafficPolicy,
 };
 
 use super::{Cluster, Happening, Process};
@@ -29,11 +29,11 @@ impl Cluster {
         for name in draw::NAMESPACES {
             self.put_namespace(name);
         }
-        for number in 0..=self.rng.below(4) {
+        for number in 0..2 + self.rng.below(3) {
             self.edit_config(|cluster, config| cluster.add_pool(config, number));
         }
         self.edit_config(|cluster, config| cluster.add_advertisement(config));
-        for _ in 0..self.rng.below(8) {
+        for _ in 0..4 + self.rng.below(8) {
             let key = self.any_service();
             self.create_service(key);
         }
@@ -99,6 +99,50 @@ impl Cluster {
             }
             16..=18 => self.change_config(),
             _ => self.change_link(),
+        }
+    }
+
+    /// Most of what users broke is put right, so that there is something to announce at rest.
+    pub fn repair(&mut self) {
+        for index in 0..self.machines.len() {
+            if self.rng.chance(85) {
+                self.repair_links(index);
+            }
+            let name = self.machines.get(index).map(|machine| machine.name.clone());
+            if self.rng.chance(75)
+                && let Some(name) = name
+            {
+                self.put_node(&name);
+            }
+        }
+        if self.rng.chance(80) {
+            self.edit_config(|cluster, config| {
+                let mut general = draw::advertisement(&mut cluster.rng, "ad-0".into());
+                (general.nodes, general.services) = (Vec::new(), Vec::new());
+                general.interfaces.clear();
+                general.pools = PoolSelection::default();
+                config
+                    .l2_advertisements
+                    .insert(general.name.clone(), general);
+            });
+        }
+    }
+
+    fn repair_links(&mut self, index: usize) {
+        let Some(machine) = self.machines.get_mut(index) else {
+            return;
+        };
+        let address = (machine.link_local(), 64);
+        let mut repaired = Vec::new();
+        for link in machine.links.values_mut() {
+            if link.name.starts_with("eth") {
+                (link.up, link.has_master) = (true, false);
+                link.addresses = vec![address];
+                repaired.push(link.clone());
+            }
+        }
+        for link in repaired {
+            self.tell_of_link(index, link.index, Some(link));
         }
     }
 
