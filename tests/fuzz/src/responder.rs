@@ -234,7 +234,7 @@ impl Bytes<'_> {
             target_mac: Mac([0; 6]),
             target_ip: Ipv4Addr::new(192, 0, 2, self.byte() % 8),
         };
-        let broadcast = self.byte() % 2 == 0;
+        let broadcast = self.byte().is_multiple_of(2);
         let own = Mac([2, 0, 0, 0, 0, 1]);
         packet.frame(if broadcast { Mac::BROADCAST } else { own })
     }
