@@ -86,8 +86,29 @@ impl Bursts {
         if due > now || !self.admit(now) {
             return None;
         }
+        self.advance(now, due, place);
+        Some(place)
+    }
+
+    /// Whether to announce this one place now.
+    pub(crate) fn is_due(&mut self, now: Time, place: Place) -> bool {
+        let due = self.runs.get(&place).map(|run| run.due);
+        let Some(due) = due.filter(|due| *due <= now) else {
+            return false;
+        };
+        let admitted = self.admit(now);
+        if admitted {
+            self.advance(now, due, place);
+        }
+        admitted
+    }
+
+    /// From one announcement to the next.
+    fn advance(&mut self, now: Time, due: Time, place: Place) {
         self.queue.remove(&(due, place));
-        let run = self.runs.get_mut(&place)?;
+        let Some(run) = self.runs.get_mut(&place) else {
+            return;
+        };
         run.left = run.left.saturating_sub(1);
         match run.next(now, self.seed, place) {
             Some(next) => {
@@ -98,7 +119,6 @@ impl Bursts {
                 self.runs.remove(&place);
             }
         }
-        Some(place)
     }
 
     /// When to call [`due`](Self::due) next.

@@ -226,7 +226,12 @@ impl Responder {
             let place = (*interface, address);
             self.bursts.refresh(now, place, holding.refresh);
         }
-        self.announce_due(now);
+        // Only this address: how the others are held may be about to change too.
+        for interface in is {
+            if self.bursts.is_due(now, (interface, address)) {
+                self.announce(interface, address);
+            }
+        }
     }
 
     /// This node does not own `address` any more: it is not answered, nor announced, from now on.

@@ -265,7 +265,10 @@ fn examine_compat(
     owners: &BTreeMap<IpAddr, usize>,
 ) {
     let ips = addresses(service);
-    let compat = ips.iter().all(|ip| is_compat(rules, service, *ip));
+    let alone = |ip: &IpAddr| rules.holders(*ip).count() == 1;
+    let compat = ips
+        .iter()
+        .all(|ip| alone(ip) && is_compat(rules, service, *ip));
     let owners: BTreeSet<_> = ips.iter().filter_map(|ip| owners.get(ip)).collect();
     if compat && owners.len() > 1 {
         let detail = format!("{} has {ips:?} at {owners:?}", service.key);

@@ -703,3 +703,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_change_of_one_address_announces_no_other() {
+    let mut responder = responder();
+    let overdue = responder.deadline().unwrap() + Duration::from_millis(1);
+    responder.hold(overdue, VIP.into(), only(&[ETH1]));
+    assert!(frames(&drain(&mut responder)).is_empty());
+    responder.hold(overdue, VIP6.into(), only(&[ETH1]));
+    responder.tick(overdue);
+    assert!(frames(&drain(&mut responder)).is_empty());
+}
