@@ -161,38 +161,38 @@ fn owned<'w>(
 ) -> Result<Owned<'w>, Reason> {
     let own = Claim::new(world, key, record, ip)?;
     let owner = match world.sharers(ip) {
-        [] | [_] if own.is_compat() => alone(world, record, &own),
+        [] | [_] if own.is_compat() => first_decides(world, record, &own),
         [] | [_] => own.winner(world, Election::Rendezvous, ip),
-        sharers => together(world, key, record, ip, sharers, &own)?,
+        sharers => together(world, key, ip, sharers)?,
     };
     let node = owner.ok_or(Reason::NoEligibleNode { ip })?;
     Ok(Owned::new(world, node, &own.advertisements))
 }
 
-/// MetalLB's way: the first address of the Service decides for all of them, and who else has it does not matter.
-fn alone<'w>(world: &'w World, record: &Record, own: &Claim<'w>) -> Option<&'w Name> {
+/// MetalLB's way: the first address of the Service decides for all of them.
+fn first_decides<'w>(world: &'w World, record: &Record, claim: &Claim<'w>) -> Option<&'w Name> {
     let first = record.ips.first()?;
-    own.winner(world, Election::MetallbCompat, *first)
+    claim.winner(world, Election::MetallbCompat, *first)
 }
 
 /// One owner for all Services that share the address, from the nodes that all of them allow. A Service that would
 /// leave no such node stands back for those that are older than it.
+///
+/// With MetalLB each of them elects for itself, and where their first addresses or their nodes differ, so do the owners.
+/// Two speakers of ours would contest the address for ever, so the oldest elects for all, MetalLB's way: its owner is
+/// the one that MetalLB has for it, unless that one may not serve another of them.
 fn together<'w>(
     world: &'w World,
     key: &ServiceKey,
-    record: &Record,
     ip: IpAddr,
     sharers: &[ServiceKey],
-    own: &Claim<'w>,
 ) -> Result<Option<&'w Name>, Reason> {
     let claim = |sharer| Claim::new(world, sharer, world.service(sharer)?, ip).ok();
     let claims = sharers
         .iter()
         .filter_map(|sharer| Some((sharer, claim(sharer)?)));
     let mut claims: Vec<(&ServiceKey, Claim<'w>)> = claims.collect();
-    if claims.iter().any(|(_, claim)| claim.is_compat()) {
-        return Ok(alone(world, record, own));
-    }
+    let compat = claims.iter().any(|(_, claim)| claim.is_compat());
     claims.reverse();
     let Some((oldest, mut joint)) = claims.pop() else {
         return Ok(None);
@@ -203,7 +203,10 @@ fn together<'w>(
             return Err(Reason::NoNodeInCommon { ip, with });
         }
     }
-    Ok(joint.winner(world, Election::Rendezvous, ip))
+    Ok(match world.service(oldest).filter(|_| compat) {
+        Some(oldest) => first_decides(world, oldest, &joint),
+        None => joint.winner(world, Election::Rendezvous, ip),
+    })
 }
 
 impl<'w> Owned<'w> {

@@ -398,15 +398,38 @@ fn a_sharer_without_endpoints_has_no_say() {
     assert_eq!(owner(&world, "db"), "noEndpoints");
 }
 
+fn compat(config: &mut Config) {
+    advertisement(config).election = Election::MetallbCompat;
+}
+
 #[test]
-fn in_metallb_compat_each_sharer_elects_for_itself() {
-    let mut world = world_with(|config| {
-        advertisement(config).election = Election::MetallbCompat;
-    });
-    serve(&mut world, &local("web", &["192.0.2.1"]), &["a"]);
+fn in_metallb_compat_the_oldest_sharer_elects_for_all() {
+    for last in 1..=32 {
+        let (v4, v6) = (format!("192.0.2.{last}"), format!("2001:db8::{last}"));
+        let old = service("zoo", &[&v6]);
+        let young = Service {
+            created: Some(1),
+            ..service("app", &[&v4, &v6])
+        };
+        let mut world = world_with(compat);
+        serve(&mut world, &young, &["a"]);
+        let young_first = owner(&world, "app");
+        serve(&mut world, &old, &["a"]);
+        let both = owners(&world, "app");
+        assert_eq!(both[&v6], owner(&world, "zoo"));
+        assert_eq!(both[&v4], young_first);
+        world.delete_service(&young.key);
+        assert_eq!(both[&v6], owner(&world, "zoo"));
+    }
+}
+
+#[test]
+fn in_metallb_compat_sharers_without_a_common_node_are_not_announced_from_two() {
+    let mut world = world_with(compat);
     serve(&mut world, &local("db", &["192.0.2.1"]), &["c"]);
-    assert_eq!(owner(&world, "web"), "a");
+    serve(&mut world, &local("web", &["192.0.2.1"]), &["a"]);
     assert_eq!(owner(&world, "db"), "c");
+    assert_eq!(owner(&world, "web"), "sharedIPWithoutCommonNode");
 }
 
 #[test]
