@@ -1,7 +1,8 @@
 //! The allocator: requests in, addresses or a refusal out.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasherDefault;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ironlb_model::config::OnRemoval;
@@ -87,10 +88,13 @@ impl Allocation {
 #[derive(Debug, Default)]
 pub struct Allocator {
     pub(crate) ledger: Ledger,
-    allocations: BTreeMap<ServiceKey, Allocation>,
+    allocations: Allocations,
     /// Services with an address that no pool has any more, or gives away any more.
     outside: BTreeSet<ServiceKey>,
 }
+
+/// Hashed, because the keys are long to compare, and never the same twice by chance: without a random key.
+type Allocations = HashMap<ServiceKey, Allocation, BuildHasherDefault<DefaultHasher>>;
 
 impl Allocator {
     /// What `service` has.
@@ -100,7 +104,10 @@ impl Allocator {
 
     /// Every Service that has something, in order of its key.
     pub fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &Allocation)> {
-        self.allocations.iter()
+        self.allocations
+            .iter()
+            .collect::<BTreeMap<_, _>>()
+            .into_iter()
     }
 
     /// The Services that have `address`, in order of their keys.
