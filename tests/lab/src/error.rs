@@ -87,6 +87,16 @@ pub enum Error {
         /// How to get it.
         hint: String,
     },
+    /// A router of another project does not do what it was asked.
+    #[error("the router on {host} answered {question:?} with: {answer}")]
+    Router {
+        /// The host it runs on.
+        host: String,
+        /// The question or the configuration.
+        question: String,
+        /// What it said.
+        answer: String,
+    },
     /// The API server refused a request.
     #[error("{request}: {reason}")]
     Api {

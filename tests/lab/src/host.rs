@@ -1,7 +1,7 @@
 use std::{
     fs, io,
     net::IpAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::{Arc, Mutex, atomic::Ordering},
 };
@@ -233,6 +233,11 @@ impl Host {
     /// The namespace itself, for example to start a thread that stays inside.
     pub fn namespace(&self) -> &NetNamespace {
         &self.inner.namespace
+    }
+
+    /// A new directory for files of something on the host that is called `name`.
+    pub(crate) fn directory_for(&self, name: &str) -> Result<PathBuf> {
+        self.inner.lab.new_directory(self.name(), name)
     }
 
     pub(crate) fn shared_namespace(&self) -> &Arc<NetNamespace> {

@@ -154,11 +154,25 @@ impl Inner {
         Ok(process)
     }
 
+    /// A directory that is removed with the lab.
+    pub(crate) fn new_directory(&self, host: &str, name: &str) -> Result<PathBuf> {
+        let path = self.numbered(host, name);
+        std::fs::create_dir(&path).map_err(|source| Error::File {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(path)
+    }
+
     fn log_path(&self, host: &str, name: &str) -> PathBuf {
+        self.numbered(host, &format!("{name}.log"))
+    }
+
+    fn numbered(&self, host: &str, name: &str) -> PathBuf {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         self.directory
             .path()
-            .join(format!("{number:02}-{host}-{name}.log"))
+            .join(format!("{number:02}-{host}-{name}"))
     }
 
     fn log_tails(&self, lines: usize) -> String {
