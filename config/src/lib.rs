@@ -17,6 +17,7 @@ mod configmap;
 mod decode;
 mod error;
 mod lower;
+mod manifest;
 mod objects;
 mod path;
 mod place;
@@ -27,8 +28,9 @@ mod tree;
 
 pub use error::Error;
 pub use lower::{Lowered, lower, lower_for};
+pub use manifest::{Contents, Manifest, ManifestKey};
 pub use objects::{LegacyConfigMap, Object, ObjectKind, ObjectRef, Objects};
-pub use source::{Manifests, Source, read};
+pub use source::{Manifests, Source, contents, read};
 
 use ironlb_model::Config;
 

@@ -10,6 +10,7 @@ use crate::configmap;
 use crate::decode::{Rules, decode};
 use crate::error::Error;
 use crate::kinds;
+use crate::manifest::{Body, Contents, Manifest, ManifestKey};
 use crate::objects::{Draft, Entry, ObjectKind, ObjectRef, Objects, Spec};
 use crate::path::Step;
 use crate::place::Place;
@@ -56,35 +57,48 @@ pub struct Manifests {
 /// A document of a kind that ironlb has nothing to do with is skipped. A ConfigMap named `config` with a key
 /// `config`, and a document that has `address-pools` or `peers` at its top, are in the legacy format.
 pub fn read(sources: &[Source]) -> Manifests {
-    let mut manifests = Manifests::default();
+    let mut found = Vec::new();
+    let mut errors = Vec::new();
+    let mut unreadable = false;
     for source in sources {
-        let mut reader = Reader {
-            source: source.name.as_str().into(),
-            text: &source.text,
-            manifests: &mut manifests,
-        };
-        for document in text::documents(&source.text) {
-            match document {
-                Ok(document) => reader.document(document.root, document.faults),
-                Err(fault) => {
-                    let place = reader.place("", None);
-                    manifests_broken(reader.manifests, place.fault(fault));
-                }
-            }
-        }
+        let contents = contents(source);
+        found.extend(contents.manifests);
+        errors.extend(contents.errors);
+        unreadable |= contents.unreadable;
+    }
+    let mut manifests = Manifests::gather(found);
+    manifests.errors.splice(..0, errors);
+    if unreadable {
+        manifests.objects.mark_unreadable();
     }
     manifests
 }
 
-fn manifests_broken(manifests: &mut Manifests, error: Error) {
-    manifests.errors.push(error);
-    manifests.objects.mark_unreadable();
+/// Reads one source by itself.
+pub fn contents(source: &Source) -> Contents {
+    let mut contents = Contents::default();
+    let mut reader = Reader {
+        source: source.name.as_str().into(),
+        text: &source.text,
+        contents: &mut contents,
+    };
+    for document in text::documents(&source.text) {
+        match document {
+            Ok(document) => reader.document(document.root, document.faults),
+            Err(fault) => {
+                let error = reader.place("", None).fault(fault);
+                reader.contents.unreadable = true;
+                reader.contents.errors.push(error);
+            }
+        }
+    }
+    contents
 }
 
 struct Reader<'a> {
     source: Arc<str>,
     text: &'a str,
-    manifests: &'a mut Manifests,
+    contents: &'a mut Contents,
 }
 
 impl Reader<'_> {
@@ -107,6 +121,7 @@ impl Reader<'_> {
 
     /// The items are objects of their own; faults follow theirs.
     fn list(&mut self, root: Node, faults: Vec<Fault>) {
+        let kind_of_items = kind_of_items(&root);
         let Value::Mapping(entries) = root.value else {
             return;
         };
@@ -117,7 +132,10 @@ impl Reader<'_> {
         let mark = items.mark;
         match items.value {
             Value::Sequence(items) => {
-                for (index, item) in items.into_iter().enumerate() {
+                for (index, mut item) in items.into_iter().enumerate() {
+                    kind_of_items
+                        .iter()
+                        .for_each(|(name, value)| add_missing(&mut item, name, value));
                     let prefix = format!("items[{index}].");
                     let own = faults.iter().filter_map(|fault| {
                         let path = fault.path.strip_prefix(&prefix)?.to_owned();
@@ -138,7 +156,8 @@ impl Reader<'_> {
         let version = root.text("apiVersion").unwrap_or_default();
         let (group, _) = version.split_once('/').unwrap_or(("", version));
         match (group, kind) {
-            ("metallb.io", _) => self.resource(root, faults, kind),
+            (GROUP, _) => self.resource(root, faults, kind),
+            (group, kind) if is_misspelt(group, kind) => self.resource(root, faults, kind),
             ("", "ConfigMap") => self.config_map(&root, faults),
             ("", "") if is_legacy(&root) => self.bare_legacy(root, faults),
             ("", "") => {
@@ -147,46 +166,76 @@ impl Reader<'_> {
                 self.broken(root.mark, message.to_owned());
             }
             ("", "Service") => {
-                let read = self.foreign(&root, faults, kind);
-                let services = read.map(|object: kinds::Service| object.to_model());
-                self.manifests.services.extend(services);
+                self.foreign(&root, faults, "Service", |object: kinds::Service| {
+                    Body::Service(Box::new(object.to_model()))
+                });
             }
             ("", "Node") => {
-                let read = self.foreign(&root, faults, kind);
-                let nodes = read.map(|object: kinds::Node| object.to_model());
-                self.manifests.nodes.extend(nodes);
+                self.foreign(&root, faults, "Node", |object: kinds::Node| {
+                    Body::Node(object.to_model())
+                });
             }
             ("", "Namespace") => {
-                let read = self.foreign(&root, faults, kind);
-                let namespaces = read.map(|object: kinds::Namespace| object.to_model());
-                self.manifests.namespaces.extend(namespaces);
+                self.foreign(&root, faults, "Namespace", |object: kinds::Namespace| {
+                    Body::Namespace(object.to_model())
+                });
             }
             ("discovery.k8s.io", "EndpointSlice") => {
-                let read = self.foreign(&root, faults, kind);
-                let slices = read.map(|object: kinds::EndpointSlice| object.to_model());
-                self.manifests.endpoint_slices.extend(slices);
+                self.foreign(
+                    &root,
+                    faults,
+                    "EndpointSlice",
+                    |object: kinds::EndpointSlice| Body::EndpointSlice(object.to_model()),
+                );
             }
             _ => {}
         }
     }
 
-    /// An object of a kind of Kubernetes itself; `None`, and an error, where it cannot be used.
+    /// An object of a kind of Kubernetes itself, or an error where it cannot be used.
     fn foreign<'n, T: Deserialize<'n>>(
         &mut self,
         root: &'n Node,
         mut faults: Vec<Fault>,
-        kind: &str,
-    ) -> Option<T> {
+        kind: &'static str,
+        body: impl FnOnce(T) -> Body,
+    ) {
         let name = name_of(root);
+        let mut key = ManifestKey {
+            kind,
+            namespace: String::new(),
+            name: name.to_owned(),
+        };
         if name.is_empty() {
             faults.push(missing_name(root));
+        } else if !NOT_IN_NAMESPACES.contains(&kind) {
+            key.namespace = namespace_of(root).unwrap_or(DEFAULT_NAMESPACE).to_owned();
         }
+        self.doubt(&faults);
         let value = decode(root, Rules::FOREIGN, &[], &mut faults);
+        match value.filter(|_| faults.is_empty()) {
+            Some(value) => self.found(key, name_mark(root), body(value)),
+            None => drop(self.contents.broken.insert(key)),
+        }
         let place = self.place(&format!("{kind}/{name}"), None);
-        let sound = faults.is_empty();
         let errors = faults.into_iter().map(|fault| place.fault(fault));
-        self.manifests.errors.extend(errors);
-        value.filter(|_| sound)
+        self.contents.errors.extend(errors);
+    }
+
+    fn found(&mut self, key: ManifestKey, mark: Mark, body: Body) {
+        let source = Arc::clone(&self.source);
+        self.contents.manifests.push(Manifest {
+            key,
+            source,
+            mark,
+            body,
+        });
+    }
+
+    /// Where what an object is stands twice, two documents may have run into one: there is another, and nobody knows which.
+    fn doubt(&mut self, faults: &[Fault]) {
+        let is_identity = |fault: &Fault| IDENTITY.contains(&&*fault.path);
+        self.contents.unreadable |= faults.iter().any(is_identity);
     }
 
     fn resource(&mut self, root: Node, mut faults: Vec<Fault>, word: &str) {
@@ -205,17 +254,18 @@ impl Reader<'_> {
             faults.push(missing_name(&root));
         }
         faults.extend(unknown_top(&root));
+        let mark = name_mark(&root);
+        let namespace = namespace_of(&root).unwrap_or_default().to_owned();
         let root = Arc::new(root);
         let place = self.place(&format!("{word}/{name}"), Some(Arc::clone(&root)));
+        self.doubt(&faults);
         let entry = resource_entry(kind, &root, faults, place);
-        let metadata = root.get("metadata");
-        let namespace = metadata.and_then(|metadata| metadata.text("namespace"));
         let reference = ObjectRef {
             kind,
-            namespace: namespace.unwrap_or_default().to_owned(),
+            namespace,
             name,
         };
-        self.manifests.objects.insert(reference, entry);
+        self.insert(reference, mark, entry);
     }
 
     /// A ConfigMap, if it is one of ours.
@@ -235,28 +285,41 @@ impl Reader<'_> {
             Style::Literal => self.block(text.mark, value),
             _ => Shift::To(text.mark),
         };
+        self.doubt(&faults);
         let mut entry = configmap::from_text(value, shift, &place);
         entry
             .errors
             .extend(faults.into_iter().map(|fault| place.fault(fault)));
-        let metadata = root.get("metadata");
-        let namespace = metadata.and_then(|metadata| metadata.text("namespace"));
-        self.insert_legacy(namespace.unwrap_or_default(), entry);
+        let namespace = namespace_of(root).unwrap_or_default();
+        self.insert_legacy(namespace, name_mark(root), entry);
     }
 
     fn bare_legacy(&mut self, root: Node, faults: Vec<Fault>) {
         let place = self.place("ConfigMap/config", None);
+        let mark = root.mark;
         let entry = configmap::from_node(Arc::new(root), faults, &place);
-        self.insert_legacy("", entry);
+        self.insert_legacy("", mark, entry);
     }
 
-    fn insert_legacy(&mut self, namespace: &str, entry: Entry) {
+    fn insert_legacy(&mut self, namespace: &str, mark: Mark, entry: Entry) {
         let reference = ObjectRef {
             kind: ObjectKind::LegacyConfigMap,
             namespace: namespace.to_owned(),
             name: "config".to_owned(),
         };
-        self.manifests.objects.insert(reference, entry);
+        self.insert(reference, mark, entry);
+    }
+
+    fn insert(&mut self, reference: ObjectRef, mark: Mark, entry: Entry) {
+        let key = ManifestKey {
+            kind: reference.kind.name(),
+            namespace: reference.namespace.clone(),
+            name: reference.name.clone(),
+        };
+        if !entry.errors.is_empty() || entry.unreadable {
+            self.contents.broken.insert(key.clone());
+        }
+        self.found(key, mark, Body::Configuration(reference, entry));
     }
 
     /// Where the lines of a literal block are in the source: below its header, indented.
@@ -288,7 +351,8 @@ impl Reader<'_> {
     fn broken(&mut self, mark: Mark, message: String) {
         let fault = Fault::new(mark, String::new(), message);
         let error = self.place("", None).fault(fault);
-        manifests_broken(self.manifests, error);
+        self.contents.unreadable = true;
+        self.contents.errors.push(error);
     }
 }
 
@@ -375,6 +439,42 @@ fn part<'n, T: Deserialize<'n> + Default>(
     }
 }
 
+/// What the items of a list need not say themselves, since it is in the list's own kind: `IPAddressPoolList`.
+fn kind_of_items(list: &Node) -> Vec<(&'static str, String)> {
+    let kind = list.text("kind").and_then(|kind| kind.strip_suffix("List"));
+    let version = list.text("apiVersion");
+    match (version, kind) {
+        (Some(version), Some(kind)) if !kind.is_empty() => vec![
+            ("apiVersion", version.to_owned()),
+            ("kind", kind.to_owned()),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn add_missing(item: &mut Node, name: &str, value: &str) {
+    let mark = item.mark;
+    let scalar = |text: &str| Node {
+        mark,
+        value: Value::Scalar {
+            text: text.into(),
+            style: Style::Quoted,
+        },
+    };
+    let is_missing = item.get(name).is_none();
+    if let Value::Mapping(entries) = &mut item.value
+        && is_missing
+    {
+        entries.push((scalar(name), scalar(value)));
+    }
+}
+
+/// Whether an object of one of our kinds is meant, and its group is wrong or missing. Others have kinds of these names too.
+fn is_misspelt(group: &str, kind: &str) -> bool {
+    ObjectKind::RESOURCES.iter().any(|ours| ours.name() == kind)
+        && (group.is_empty() || did_you_mean(group, [GROUP]).is_some())
+}
+
 fn name_of(root: &Node) -> &str {
     let metadata = root.get("metadata");
     metadata
@@ -382,9 +482,20 @@ fn name_of(root: &Node) -> &str {
         .unwrap_or_default()
 }
 
+fn namespace_of(root: &Node) -> Option<&str> {
+    root.get("metadata")?.text("namespace")
+}
+
+fn name_mark(root: &Node) -> Mark {
+    root.locate(&[Step::Key("metadata".into()), Step::Key("name".into())])
+}
+
 fn missing_name(root: &Node) -> Fault {
-    let mark = root.locate(&[Step::Key("metadata".into()), Step::Key("name".into())]);
-    Fault::new(mark, "metadata.name".to_owned(), "is missing".to_owned())
+    Fault::new(
+        name_mark(root),
+        "metadata.name".to_owned(),
+        "is missing".to_owned(),
+    )
 }
 
 fn unknown_kind(word: &str) -> String {
@@ -439,4 +550,9 @@ fn is_legacy(root: &Node) -> bool {
 
 const TOP_KEYS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 const LEGACY_KEYS: [&str; 4] = ["address-pools", "peers", "bgp-communities", "bfd-profiles"];
+const GROUP: &str = "metallb.io";
+/// The fields of a manifest that say which object it is, as far as two documents without a line between have both.
+const IDENTITY: [&str; 3] = ["apiVersion", "kind", "metadata"];
+const NOT_IN_NAMESPACES: [&str; 2] = ["Node", "Namespace"];
+const DEFAULT_NAMESPACE: &str = "default";
 const STATUS_KINDS: [&str; 3] = ["ServiceL2Status", "ServiceBGPStatus", "ConfigurationState"];
