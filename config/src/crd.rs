@@ -18,7 +18,7 @@ mod selector;
 mod status;
 
 pub use bfd_profile::{BFDProfile, BFDProfileSpec};
-pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec};
+pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec, LinkBandwidth};
 pub use bgp_peer::{BGPPeer, BGPPeerSpec, DynamicAsn, SecretReference, SecretText};
 pub use community::{Community, CommunityAlias, CommunitySpec};
 pub use definition::{all, yaml};

@@ -7,6 +7,7 @@ mod addresses;
 mod advertisement;
 mod bfd_profile;
 mod bgp_advertisement;
+mod bgp_conflicts;
 mod communities;
 mod l2_advertisement;
 mod number;

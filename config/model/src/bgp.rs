@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::labels::any_or_empty;
-use crate::{LabelSelector, Labels, Name, PoolSelection};
+use crate::{Community, ExtendedCommunity, LabelSelector, Labels, Name, PoolSelection};
 
 /// Announce addresses over BGP (kind BGPAdvertisement).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,18 @@ pub struct BgpAdvertisement {
     pub local_pref: Option<u32>,
     /// Communities on the routes, aliases resolved.
     pub communities: BTreeSet<Community>,
+    /// Extended communities on the routes (an extension).
+    pub extended_communities: BTreeSet<ExtendedCommunity>,
+    /// MULTI_EXIT_DISC; `None` for none (an extension).
+    pub med: Option<u32>,
+    /// How often our AS number is repeated in AS_PATH towards external peers, 0 to 32 (an extension).
+    pub as_path_prepend: u8,
+    /// Next hop of the IPv4 routes; `None` for our address on the session (an extension).
+    pub next_hop: Option<Ipv4Addr>,
+    /// Next hop of the IPv6 routes; `None` for our address on the session (an extension).
+    pub next_hop_v6: Option<Ipv6Addr>,
+    /// Weights by the number of endpoints; `None` for no weights (an extension).
+    pub link_bandwidth: Option<LinkBandwidth>,
 }
 
 impl BgpAdvertisement {
@@ -43,22 +55,17 @@ impl BgpAdvertisement {
     }
 }
 
-/// A BGP community. Prints as operators write it.
+/// Weights for unequal load balancing (RFC 10005, the Link Bandwidth extended community): each node announces so much
+/// for each ready endpoint of the Service that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Community {
-    /// RFC 1997: two 16-bit numbers, `65000:1`.
-    Standard(u16, u16),
-    /// RFC 8092: three 32-bit numbers, `large:65000:1:2`.
-    Large(u32, u32, u32),
+pub struct LinkBandwidth {
+    /// Mbit/s for each endpoint, 1 to 1,000,000. Routers compare: only the ratio between nodes matters.
+    pub per_endpoint: u32,
 }
 
-impl fmt::Display for Community {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Standard(high, low) => write!(f, "{high}:{low}"),
-            Self::Large(global, local1, local2) => write!(f, "large:{global}:{local1}:{local2}"),
-        }
-    }
+impl LinkBandwidth {
+    /// The `per_endpoint` where nothing else is said.
+    pub const PER_ENDPOINT: u32 = 100;
 }
 
 /// A BGP router to peer with (kind BGPPeer).
@@ -100,9 +107,29 @@ pub struct BgpPeer {
     pub vrf: Option<String>,
     /// Whether both families are announced over this one session.
     pub dual_stack: bool,
+    /// Whether we leave the connecting to the peer, and only listen (an extension).
+    pub passive: bool,
+    /// The TCP port on which the peer may connect to us; `None` for not listening. Set when `passive` (an extension).
+    pub listen_port: Option<u16>,
+    /// Over how many hops at most packets of the peer may come, 1 to 254 (GTSM, RFC 5082); `None` for not looking
+    /// (an extension).
+    pub ttl_security_hops: Option<u8>,
+    /// How many prefixes we take from the peer before we close the session (RFC 4486 subcode 1), at least 1; `None` for
+    /// any number (an extension).
+    pub maximum_prefixes: Option<u32>,
+    /// Whether the routes to this peer are announced as about to go (GRACEFUL_SHUTDOWN, RFC 8326; an extension).
+    pub graceful_shutdown: bool,
+    /// When the node stops announcing on purpose: how long its routes stay, announced as about to go, before they are
+    /// withdrawn; at most an hour (an extension).
+    pub drain_time: Duration,
 }
 
 impl BgpPeer {
+    /// The port of BGP (RFC 4271 §8).
+    pub const PORT: u16 = 179;
+    /// The `drain_time` where nothing else is said.
+    pub const DRAIN_TIME: Duration = Duration::from_secs(5);
+
     /// Whether `node` peers with it.
     pub fn selects_node(&self, labels: &Labels) -> bool {
         any_or_empty(&self.nodes, labels)
@@ -180,11 +207,5 @@ mod tests {
     fn a_password_is_never_printed() {
         let password = Password::Plain("hunter2".to_owned());
         assert_eq!(format!("{password:?}"), "Plain(..)");
-    }
-
-    #[test]
-    fn communities_print_as_they_are_written() {
-        assert_eq!(Community::Standard(65000, 1).to_string(), "65000:1");
-        assert_eq!(Community::Large(65000, 1, 2).to_string(), "large:65000:1:2");
     }
 }

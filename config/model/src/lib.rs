@@ -9,6 +9,7 @@
 
 pub mod addr;
 pub mod bgp;
+pub mod community;
 pub mod config;
 pub mod endpoint;
 pub mod event;
@@ -20,7 +21,8 @@ pub mod service;
 pub mod time;
 
 pub use addr::{Family, Range};
-pub use bgp::{BfdProfile, BgpAdvertisement, BgpPeer, Community};
+pub use bgp::{BfdProfile, BgpAdvertisement, BgpPeer};
+pub use community::{Community, ExtendedCommunity};
 pub use config::{Config, L2Advertisement, Pool, PoolSelection, ServiceAllocation};
 pub use endpoint::{Endpoint, EndpointSlice};
 pub use event::{Event, EventKind};

@@ -33,7 +33,8 @@ pub struct BGPAdvertisementSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4_294_967_295_i64))]
     pub local_pref: Option<i64>,
-    /// Communities on the routes: 65000:1, large:65000:1:2, or an alias of a Community object.
+    /// Communities on the routes: 65000:1, large:65000:1:2, a well-known name (no-export), or an alias of a
+    /// Community object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("items" = rules::communities_and_aliases(), "x-kubernetes-list-type" = "set"))]
     pub communities: Vec<String>,
@@ -65,6 +66,30 @@ pub struct BGPAdvertisementSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4096), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub peers: Vec<String>,
+    /// An extension: extended communities on the routes: rt:65000:1, soo:192.0.2.1:1, or eight octets,
+    /// 0x0002fde800000001.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("items" = rules::extended_communities(), "x-kubernetes-list-type" = "set"))]
+    pub extended_communities: Vec<String>,
+    /// An extension: MULTI_EXIT_DISC of the routes, by which a neighbouring AS chooses among our links; the lower wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 4_294_967_295_i64))]
+    pub med: Option<i64>,
+    /// An extension: how many times more our AS number is in AS_PATH, towards external peers; the shorter path wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 32))]
+    pub as_path_prepend: Option<i64>,
+    /// An extension: next hop of the IPv4 routes; absent for our address on the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::next_hop(4)))]
+    pub next_hop: Option<String>,
+    /// An extension: next hop of the IPv6 routes; absent for our address on the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::next_hop(6)))]
+    pub next_hop_v6: Option<String>,
+    /// An extension: tells routers how to divide the traffic among the nodes, by the ready endpoints that each has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_bandwidth: Option<LinkBandwidth>,
 }
 
 impl Default for BGPAdvertisementSpec {
@@ -79,8 +104,24 @@ impl Default for BGPAdvertisementSpec {
             node_selectors: Vec::new(),
             service_selectors: Vec::new(),
             peers: Vec::new(),
+            extended_communities: Vec::new(),
+            med: None,
+            as_path_prepend: None,
+            next_hop: None,
+            next_hop_v6: None,
+            link_bandwidth: None,
         }
     }
+}
+
+/// An extension: weights of the nodes, as the Link Bandwidth extended community (RFC 10005).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkBandwidth {
+    /// Mbit/s for each ready endpoint on the node, 1 to 1000000; 100 when absent. What counts is the ratio of the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub per_endpoint: Option<i64>,
 }
 
 const fn host_v4() -> i64 {

@@ -104,6 +104,31 @@ pub struct BGPPeerSpec {
     /// Whether both families are announced over this one session.
     #[serde(default)]
     pub dual_stack_address_family: bool,
+    /// An extension: whether we leave the connecting to the peer. We then listen, on listenPort.
+    #[serde(default)]
+    pub passive_mode: bool,
+    /// An extension: the TCP port on which the peer may connect to us. When absent we listen only with passiveMode, on 179.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub listen_port: Option<i64>,
+    /// An extension: over how many hops at most the peer's packets may come, which is seen by their TTL (RFC 5082): 1 for
+    /// a neighbour. The peer must do the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 254))]
+    pub ttl_security_hops: Option<i64>,
+    /// An extension: how many prefixes the peer may send before the session is closed; absent for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4_294_967_295_i64))]
+    pub maximum_prefixes: Option<i64>,
+    /// An extension: drains this peer: the routes stay, marked with the community graceful-shutdown (RFC 8326) and, for an
+    /// internal peer, with LOCAL_PREF 0, so that the peer takes any other path.
+    #[serde(default)]
+    pub graceful_shutdown: bool,
+    /// An extension: how long the routes of a node that leaves stay, marked like that, before they are withdrawn: 0s to 1h;
+    /// 5s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = rules::DURATION), extend("x-kubernetes-validations" = rules::duration_within("0s", "1h")))]
+    pub drain_time: Option<String>,
 }
 
 impl Default for BGPPeerSpec {
@@ -130,6 +155,12 @@ impl Default for BGPPeerSpec {
             vrf: None,
             disable_mp: false,
             dual_stack_address_family: false,
+            passive_mode: false,
+            listen_port: None,
+            ttl_security_hops: None,
+            maximum_prefixes: None,
+            graceful_shutdown: false,
+            drain_time: None,
         }
     }
 }

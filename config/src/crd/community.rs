@@ -32,7 +32,7 @@ pub struct CommunityAlias {
     #[serde(default)]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[^:]*$"))]
     pub name: Option<String>,
-    /// The community: 65000:1 or large:65000:1:2.
+    /// The community: 65000:1, large:65000:1:2, or a well-known name (no-export).
     #[serde(default)]
     #[schemars(length(max = 40), extend("x-kubernetes-validations" = rules::community()))]
     pub value: Option<String>,

@@ -3,6 +3,7 @@
 //! What a pattern or a limit can say is said so; CEL is for the rest. Its cost is estimated from the limits on the
 //! lengths of lists and texts, which is why everything has one. Empty text counts as absent, as everywhere.
 
+use ironlb_model::Community;
 use serde_json::{Value, json};
 
 /// The value of `x-kubernetes-validations`: rules, each with what to tell when it does not hold.
@@ -15,7 +16,6 @@ pub(super) fn rules<const N: usize>(rules: [(&str, &str); N]) -> Value {
 
 /// The items of `addresses`. The pattern knows all of IPv4; of IPv6 it knows what keeps the rules cheap.
 pub(super) fn address_entries() -> Value {
-    const OCTET: &str = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
     let v4 = format!(r"{OCTET}(\.{OCTET}){{3}}");
     let v6 = "[0-9a-fA-F.]*:[0-9a-fA-F:.]*";
     let pattern =
@@ -61,9 +61,27 @@ pub(super) fn communities_and_aliases() -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": 64, "x-kubernetes-validations": rules})
 }
 
-/// A community by number.
+/// A community by number, or by the name that everybody knows.
 pub(super) fn community() -> Value {
-    rules([(COMMUNITY, COMMUNITY_MESSAGE)])
+    let names = Community::WELL_KNOWN.map(|(name, _)| format!("'{name}'"));
+    let rule = format!("self in [{}] || {COMMUNITY}", names.join(", "));
+    rules([(rule.as_str(), COMMUNITY_MESSAGE)])
+}
+
+/// Extended communities in one of their notations.
+pub(super) fn extended_communities() -> Value {
+    let number = "[0-9]{1,10}";
+    let pattern = format!(
+        "^((rt|soo):({OCTET}(\\.{OCTET}){{3}}|{number}|[0-9]{{1,5}}\\.[0-9]{{1,5}}):{number}|0x[0-9a-fA-F]{{16}})$"
+    );
+    json!({"type": "string", "maxLength": 40, "pattern": pattern})
+}
+
+/// The address of a router of this family, or nothing.
+pub(super) fn next_hop(family: u8) -> Value {
+    let rule = format!("self == '' || (isIP(self) && ip(self).family() == {family})");
+    let message = format!("must be an IPv{family} address");
+    rules([(rule.as_str(), message.as_str())])
 }
 
 /// An address, or nothing.
@@ -135,6 +153,10 @@ pub(super) fn peer() -> Value {
             "sourceAddress must be of the same family as peerAddress",
         ),
         (
+            "!has(self.ttlSecurityHops) || !self.ebgpMultiHop",
+            "ttlSecurityHops says how many hops there may be; ebgpMultiHop must not be set besides",
+        ),
+        (
             "self.enableGracefulRestart == oldSelf.enableGracefulRestart",
             "enableGracefulRestart cannot be changed; delete the peer and create it anew",
         ),
@@ -180,10 +202,12 @@ pub(super) const LABEL_KEY: &str = concat!(
 /// A label's value.
 pub(super) const LABEL_VALUE: &str = r"^(|[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$";
 
+/// A number of an IPv4 address.
+const OCTET: &str = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+
 const COMMUNITY: &str = "(self.matches('^[0-9]{1,10}:[0-9]{1,10}$') && \
      int(self.split(':')[0]) <= 65535 && int(self.split(':')[1]) <= 65535) || \
      (self.matches('^large(:[0-9]{1,10}){3}$') && int(self.split(':')[1]) <= 4294967295 && \
      int(self.split(':')[2]) <= 4294967295 && int(self.split(':')[3]) <= 4294967295)";
 
-const COMMUNITY_MESSAGE: &str =
-    "must be like 65000:1, each number 0 to 65535, or large:65000:1:2, each number 0 to 4294967295";
+const COMMUNITY_MESSAGE: &str = "must be like 65000:1, each number 0 to 65535, like large:65000:1:2, each number 0 to 4294967295, or a well-known name";

@@ -1,18 +1,21 @@
 //! BGP advertisements.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
+use ironlb_model::bgp::LinkBandwidth;
 use ironlb_model::{
-    BgpAdvertisement, Community, Config, Family, LabelSelector, Name, Node, Pool, PoolSelection,
-    Range,
+    BgpAdvertisement, Community, Config, ExtendedCommunity, Family, LabelSelector, Name, Node,
+    Pool, PoolSelection, Range,
 };
 
-use super::advertisement::{self, Advertisement, known, refuse, refuse_identical, selected};
-use super::communities::Aliases;
-use super::number::{distinct, number};
-use super::peer::nodes_meet;
+use super::advertisement::{self, Advertisement, refuse_identical, selected};
+use super::bgp_conflicts::refuse_conflicts;
+use super::communities::{Aliases, extended};
+use super::number::{distinct, filled, number, quoted};
 use super::selector;
-use super::table::{Keep, Table, settle};
+use super::table::{Keep, settle};
 use crate::crd::BGPAdvertisementSpec;
 use crate::error::Error;
 use crate::objects::{Draft, Spec};
@@ -86,6 +89,23 @@ fn bgp_advertisement(
         aggregation_length_v6: length_v6.unwrap_or(128),
         local_pref,
         communities: communities(spec, aliases, &at.key("communities"), report),
+        extended_communities: extended_communities(spec, &at.key("extendedCommunities"), report),
+        med: spec.med.and_then(|value| {
+            let allowed = 0..=i64::from(u32::MAX);
+            number(value, allowed, &at.key("med"), report)
+        }),
+        as_path_prepend: spec.as_path_prepend.map_or(0, |times| {
+            let times = number(times, 0..=32, &at.key("asPathPrepend"), report);
+            times.unwrap_or(0)
+        }),
+        next_hop: next_hop(spec.next_hop.as_ref(), "IPv4", &at.key("nextHop"), report),
+        next_hop_v6: next_hop(
+            spec.next_hop_v6.as_ref(),
+            "IPv6",
+            &at.key("nextHopV6"),
+            report,
+        ),
+        link_bandwidth: link_bandwidth(spec, &at.key("linkBandwidth"), report),
     })
 }
 
@@ -111,6 +131,59 @@ fn communities(
         }
     }
     communities
+}
+
+fn extended_communities(
+    spec: &BGPAdvertisementSpec,
+    at: &At<'_>,
+    report: &mut Report<'_>,
+) -> BTreeSet<ExtendedCommunity> {
+    distinct(&spec.extended_communities, at, report);
+    let filled = spec.extended_communities.iter().enumerate();
+    let read = |(index, text): (usize, &String)| {
+        let community = extended(text);
+        community
+            .map_err(|message| report.add(&at.index(index), message))
+            .ok()
+    };
+    filled
+        .filter(|(_, text)| !text.is_empty())
+        .filter_map(read)
+        .collect()
+}
+
+/// The address that `text` says; a router cannot be at one that is for all, for many or for nobody.
+fn next_hop<T: FromStr + Into<IpAddr> + Copy>(
+    text: Option<&String>,
+    family: &str,
+    at: &At<'_>,
+    report: &mut Report<'_>,
+) -> Option<T> {
+    let text = filled(text)?;
+    let Ok(address) = text.parse::<T>() else {
+        report.add(at, format!("{} is no {family} address", quoted(text)));
+        return None;
+    };
+    let ip: IpAddr = address.into();
+    let nowhere = ip.is_unspecified() || ip.is_multicast() || ip.is_loopback();
+    if nowhere || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        report.add(at, format!("{ip} is not the address of a router"));
+        return None;
+    }
+    Some(address)
+}
+
+fn link_bandwidth(
+    spec: &BGPAdvertisementSpec,
+    at: &At<'_>,
+    report: &mut Report<'_>,
+) -> Option<LinkBandwidth> {
+    let bandwidth = spec.link_bandwidth.as_ref()?;
+    let given = bandwidth
+        .per_endpoint
+        .and_then(|value| number(value, 1..=1_000_000, &at.key("perEndpoint"), report));
+    let per_endpoint = given.unwrap_or(LinkBandwidth::PER_ENDPOINT);
+    Some(LinkBandwidth { per_endpoint })
 }
 
 /// What an advertisement cannot say of the pools that it is for.
@@ -194,99 +267,15 @@ fn shortest_prefix(range: &Range) -> u8 {
         .unwrap_or(bits)
 }
 
-/// Refuses an advertisement with another local preference than one before it for the same route: same pool and
-/// length, and a node and a peer in common. Where Services are selected it depends on them, and is not judged here.
-fn refuse_conflicts(
-    table: &mut Table<'_, BgpAdvertisement>,
-    last_good: &BTreeMap<Name, BgpAdvertisement>,
-    config: &Config,
-    nodes: &[Node],
-    errors: &mut Vec<Error>,
-) {
-    for (name, other, pool) in conflicts(table, last_good, config, nodes) {
-        let local_pref = |name: &Name| {
-            let value = table.get(name).and_then(|settled| settled.value.local_pref);
-            value.map_or_else(|| "none".to_owned(), |value| value.to_string())
-        };
-        let message = format!(
-            "{} is not allowed: {} announces pool \"{pool}\" to the same peer with {}",
-            local_pref(&name),
-            known(table, &other),
-            local_pref(&other),
-        );
-        let spec = At::ROOT.key("spec");
-        refuse(
-            table,
-            last_good,
-            &name,
-            &spec.key("localPref"),
-            message,
-            errors,
-        );
-    }
-}
-
-/// Name, the one before it, and the pool.
-fn conflicts(
-    table: &Table<'_, BgpAdvertisement>,
-    last_good: &BTreeMap<Name, BgpAdvertisement>,
-    config: &Config,
-    nodes: &[Node],
-) -> Vec<(Name, Name, Name)> {
-    let mut order: Vec<_> = table
-        .values()
-        .map(|settled| &settled.value)
-        .filter(|advertisement| advertisement.services.is_empty())
-        .collect();
-    order.sort_by_key(|one| last_good.get(&one.name) != Some(*one));
-    let mut routes: BTreeMap<(&Name, Family, u8), Vec<&BgpAdvertisement>> = BTreeMap::new();
-    let mut conflicts = Vec::new();
-    for one in order {
-        let mut conflict = None;
-        for route in routes_of(one, config) {
-            let others = routes.entry(route).or_default();
-            let other = others.iter().find(|other| differ(one, other, nodes));
-            conflict = conflict.or_else(|| {
-                other.map(|other| (one.name.clone(), other.name.clone(), route.0.clone()))
-            });
-            others.push(one);
-        }
-        conflicts.extend(conflict);
-    }
-    conflicts
-}
-
-/// Pool, family and length of what it announces.
-fn routes_of<'a>(one: &'a BgpAdvertisement, config: &'a Config) -> Vec<(&'a Name, Family, u8)> {
-    let pools = selected(&one.pools, config)
-        .into_iter()
-        .filter_map(|name| config.pools.get(name));
-    let families = |pool: &'a Pool| {
-        Family::ALL
-            .into_iter()
-            .filter(|family| pool.ranges.iter().any(|range| range.family() == *family))
-    };
-    pools
-        .flat_map(|pool| families(pool).map(move |family| (&pool.name, family)))
-        .map(|(name, family)| match family {
-            Family::V4 => (name, family, one.aggregation_length),
-            Family::V6 => (name, family, one.aggregation_length_v6),
-        })
-        .collect()
-}
-
-fn differ(one: &BgpAdvertisement, other: &BgpAdvertisement, nodes: &[Node]) -> bool {
-    let peers_meet =
-        one.peers.is_empty() || other.peers.is_empty() || !one.peers.is_disjoint(&other.peers);
-    one.local_pref != other.local_pref && peers_meet && nodes_meet(&one.nodes, &other.nodes, nodes)
-}
-
 impl Advertisement for BgpAdvertisement {
     type Content = (
         [Vec<LabelSelector>; 2],
         BTreeSet<Name>,
         (u8, u8, Option<u32>),
         BTreeSet<Community>,
+        BTreeSet<ExtendedCommunity>,
+        (Option<u32>, u8, Option<LinkBandwidth>),
+        (Option<Ipv4Addr>, Option<Ipv6Addr>),
     );
 
     fn pools(&self) -> &PoolSelection {
@@ -303,6 +292,9 @@ impl Advertisement for BgpAdvertisement {
                 self.local_pref,
             ),
             self.communities.clone(),
+            self.extended_communities.clone(),
+            (self.med, self.as_path_prepend, self.link_bandwidth),
+            (self.next_hop, self.next_hop_v6),
         )
     }
 }

@@ -1,8 +1,9 @@
-//! Communities and their aliases.
+//! Communities, their names, and extended communities.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ironlb_model::Community;
+use ironlb_model::community::ExtendedKind;
+use ironlb_model::{Community, ExtendedCommunity};
 
 use super::number::{filled, quoted};
 use crate::crd::CommunityAlias;
@@ -20,10 +21,11 @@ pub(super) struct Aliases {
 }
 
 impl Aliases {
-    /// The community that `text` names: by number, or by alias.
+    /// The community that `text` names: by number, by alias, or by the name that everybody knows, which an alias may
+    /// give another meaning.
     pub(super) fn resolve(&self, text: &str) -> Result<Community, String> {
         if text.contains(':') {
-            return parse(text);
+            return numbered(text).ok_or_else(|| no_community(text));
         }
         if let Some(community) = self.known.get(text) {
             return Ok(*community);
@@ -31,12 +33,17 @@ impl Aliases {
         if self.wrong.contains(text) {
             return Err(format!("the alias {} is itself in error", quoted(text)));
         }
-        let hint = match did_you_mean(text, self.known.keys().map(String::as_str)) {
+        if let Some(community) = Community::well_known(text) {
+            return Ok(community);
+        }
+        let well_known = Community::WELL_KNOWN.iter().map(|(name, _)| *name);
+        let names = self.known.keys().map(String::as_str).chain(well_known);
+        let hint = match did_you_mean(text, names) {
             Some(name) => format!("; did you mean \"{name}\"?"),
             None => String::new(),
         };
         Err(format!(
-            "{} is neither a community (65000:1, large:65000:1:2) nor an alias of one{hint}",
+            "{} is neither a community (65000:1, large:65000:1:2, no-export) nor an alias of one{hint}",
             quoted(text)
         ))
     }
@@ -87,7 +94,9 @@ impl Aliases {
         }
         let value = match filled(alias.value.as_ref()) {
             Some(text) => parse(text),
-            None => Err("is missing; it must be like 65000:1 or large:65000:1:2".to_owned()),
+            None => {
+                Err("is missing; it must be like 65000:1, large:65000:1:2 or no-export".to_owned())
+            }
         };
         match value {
             Ok(community) => {
@@ -101,22 +110,75 @@ impl Aliases {
     }
 }
 
-/// `65000:1` (RFC 1997) or `large:65000:1:2` (RFC 8092).
+/// By number, or by the name that everybody knows.
 fn parse(text: &str) -> Result<Community, String> {
+    let community = numbered(text).or_else(|| Community::well_known(text));
+    community.ok_or_else(|| no_community(text))
+}
+
+/// `65000:1` (RFC 1997) or `large:65000:1:2` (RFC 8092).
+fn numbered(text: &str) -> Option<Community> {
     let parts: Vec<&str> = text.split(':').collect();
-    let community = match parts.as_slice() {
+    match parts.as_slice() {
         ["large", global, first, second] => numbers([global, first, second])
             .map(|[global, first, second]| Community::Large(global, first, second)),
         [high, low] => numbers([high, low]).map(|[high, low]| Community::Standard(high, low)),
         _ => None,
+    }
+}
+
+fn no_community(text: &str) -> String {
+    let names = Community::WELL_KNOWN.map(|(name, _)| name);
+    format!(
+        "{} is no community; it must be like 65000:1, each number 0 to 65535, like large:65000:1:2, each number 0 to \
+         4294967295, or a well-known name ({})",
+        quoted(text),
+        names.join(", ")
+    )
+}
+
+/// `rt:` or `soo:` with an AS number or an IPv4 address, and a number: 32 bits beside a 2-octet AS, else 16. An AS
+/// number up to 65535 is of 2 octets, unless it is written as `0.65000` (RFC 5396, asdot). Or all eight octets.
+pub(super) fn extended(text: &str) -> Result<ExtendedCommunity, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let community = match parts.as_slice() {
+        ["rt", owner, number] => owned(ExtendedKind::RouteTarget, owner, number),
+        ["soo", owner, number] => owned(ExtendedKind::RouteOrigin, owner, number),
+        [octets] => octets.strip_prefix("0x").and_then(raw),
+        _ => None,
     };
     community.ok_or_else(|| {
         format!(
-            "{} is no community; it must be like 65000:1, each number 0 to 65535, or \
-             large:65000:1:2, each number 0 to 4294967295",
+            "{} is no extended community; it must be like rt:65000:1, rt:4200000000:1, soo:192.0.2.1:1 (the last number \
+             at most 65535, beside a 2-octet AS number at most 4294967295), or 0x and 16 hexadecimal digits",
             quoted(text)
         )
     })
+}
+
+fn owned(kind: ExtendedKind, owner: &str, number: &str) -> Option<ExtendedCommunity> {
+    if let Some([asn]) = numbers([owner]) {
+        let [number] = numbers([number])?;
+        return Some(ExtendedCommunity::of_as2(kind, asn, number));
+    }
+    let [number] = numbers([number])?;
+    if let Ok(address) = owner.parse() {
+        return Some(ExtendedCommunity::of_address(kind, address, number));
+    }
+    let asn = match owner.split_once('.') {
+        Some((high, low)) => {
+            let [high, low]: [u16; 2] = numbers([high, low])?;
+            u32::from(high) << 16 | u32::from(low)
+        }
+        None => numbers([owner]).map(|[asn]| asn)?,
+    };
+    Some(ExtendedCommunity::of_as4(kind, asn, number))
+}
+
+fn raw(digits: &str) -> Option<ExtendedCommunity> {
+    let all = digits.len() == 16 && digits.chars().all(|c| c.is_ascii_hexdigit());
+    let number = u64::from_str_radix(digits, 16).ok().filter(|_| all)?;
+    Some(ExtendedCommunity(number.to_be_bytes()))
 }
 
 fn numbers<T: std::str::FromStr + Default + Copy, const N: usize>(
@@ -161,6 +223,58 @@ mod tests {
             "1: 2",
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+    #[test]
+    fn well_known_names_are_read_unless_an_alias_says_otherwise() {
+        let mut aliases = Aliases::default();
+        let blackhole = aliases.resolve("blackhole");
+        assert_eq!(blackhole, Ok(Community::Standard(65535, 666)));
+        let ours = Community::Standard(65000, 666);
+        aliases.known.insert("blackhole".to_owned(), ours);
+        assert_eq!(aliases.resolve("blackhole"), Ok(ours));
+        assert_eq!(aliases.resolve("no-export"), Ok(Community::NO_EXPORT));
+        let misspelt = aliases.resolve("no-exprot").unwrap_err();
+        assert!(
+            misspelt.contains("did you mean \"no-export\"?"),
+            "{misspelt}"
+        );
+    }
+
+    #[test]
+    fn extended_communities_read_as_they_print() {
+        for text in [
+            "rt:65000:4294967295",
+            "soo:65000:1",
+            "rt:4200000000:65535",
+            "rt:0.65000:1",
+            "soo:192.0.2.1:7",
+            "0x030c000000000008",
+        ] {
+            assert_eq!(extended(text).unwrap().to_string(), text);
+        }
+        assert_eq!(extended("rt:1.1:1").unwrap().to_string(), "rt:65537:1");
+    }
+
+    #[test]
+    fn what_is_no_extended_community_is_refused() {
+        for text in [
+            "",
+            "rt",
+            "rt:65000",
+            "65000:1",
+            "rt:4200000000:65536",
+            "rt:4294967296:1",
+            "rt:65000:4294967296",
+            "soo:192.0.2.1:65536",
+            "soo:192.0.2.300:1",
+            "soo:2001:db8::1:1",
+            "rt:65000:1:1",
+            "0x0",
+            "0x+30c00000000000g",
+            "rt:1.65536:1",
+        ] {
+            assert!(extended(text).is_err(), "{text}");
         }
     }
 }

@@ -60,6 +60,16 @@ fn peer(draft: &Draft, config: &Config, report: &mut Report<'_>) -> Option<BgpPe
     let timers = timers(spec, &at, report);
     let connect_time = connect_time(spec, &at, report);
     multihop(spec, &at, report);
+    let listen_port = listen_port(spec, &at, report);
+    let ttl_security_hops = ttl_security_hops(spec, &at, report);
+    let drain_time = spec.drain_time.as_deref().and_then(|text| {
+        let at = at.key("drainTime");
+        duration_within(text, DRAIN_TIME, "0s to 1h", &at, report)
+    });
+    let maximum_prefixes = spec.maximum_prefixes.and_then(|number_of| {
+        let allowed = 1..=i64::from(u32::MAX);
+        number(number_of, allowed, &at.key("maximumPrefixes"), report)
+    });
     let (my_asn, peer_asn, endpoint, port) = (my_asn?, peer_asn?, endpoint?, port?);
     let (hold_time, keepalive_time) = timers?;
     Some(BgpPeer {
@@ -83,6 +93,12 @@ fn peer(draft: &Draft, config: &Config, report: &mut Report<'_>) -> Option<BgpPe
         ebgp_multihop: spec.ebgp_multi_hop,
         vrf: filled(spec.vrf.as_ref()).map(str::to_owned),
         dual_stack: spec.dual_stack_address_family,
+        passive: spec.passive_mode,
+        listen_port,
+        ttl_security_hops,
+        maximum_prefixes,
+        graceful_shutdown: spec.graceful_shutdown,
+        drain_time: drain_time.unwrap_or(BgpPeer::DRAIN_TIME),
     })
 }
 
@@ -249,6 +265,25 @@ fn multihop(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) {
     }
 }
 
+fn listen_port(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) -> Option<u16> {
+    match spec.listen_port {
+        Some(port) => number(port, 1..=65_535, &at.key("listenPort"), report),
+        None => spec.passive_mode.then_some(BgpPeer::PORT),
+    }
+}
+
+fn ttl_security_hops(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) -> Option<u8> {
+    let at = at.key("ttlSecurityHops");
+    let hops = number(spec.ttl_security_hops?, 1..=254, &at, report);
+    if spec.ebgp_multi_hop {
+        report.add(
+            &at,
+            "is set besides ebgpMultiHop; one of the two is allowed",
+        );
+    }
+    hops
+}
+
 fn password(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) -> Password {
     let plain = spec.password.as_ref().map(|password| &password.0);
     let secret = spec.password_secret.as_ref();
@@ -362,6 +397,8 @@ pub(super) fn nodes_meet(one: &[LabelSelector], other: &[LabelSelector], known: 
 const ASN: std::ops::RangeInclusive<i64> = 1..=4_294_967_295;
 
 const CONNECT_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(65_535));
+
+const DRAIN_TIME: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3_600));
 
 /// The longest key that Linux takes for TCP MD5 (RFC 2385).
 const MD5_KEY_BYTES: usize = 80;

@@ -79,6 +79,12 @@ pub(crate) fn bgp(name: &str) -> BgpAdvertisement {
         aggregation_length_v6: 128,
         local_pref: None,
         communities: Default::default(),
+        extended_communities: Default::default(),
+        med: None,
+        as_path_prepend: 0,
+        next_hop: None,
+        next_hop_v6: None,
+        link_bandwidth: None,
     }
 }
 
@@ -102,6 +108,12 @@ pub(crate) fn peer(name: &str) -> BgpPeer {
         ebgp_multihop: false,
         vrf: None,
         dual_stack: false,
+        passive: false,
+        listen_port: None,
+        ttl_security_hops: None,
+        maximum_prefixes: None,
+        graceful_shutdown: false,
+        drain_time: BgpPeer::DRAIN_TIME,
     }
 }
 
