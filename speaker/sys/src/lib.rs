@@ -1,4 +1,5 @@
-//! What only the operating system can do: packet sockets, interfaces by netlink, nftables by netlink, network namespaces.
+//! What only the operating system can do: packet sockets, TCP as BGP needs it, interfaces and nftables by netlink, network
+//! namespaces.
 //!
 //! The only crate with `unsafe`, item by item. It decides nothing: frames and netlink messages pass through, what they mean is known
 //! elsewhere. Linux only.
@@ -12,4 +13,6 @@ pub mod memory;
 mod multicast;
 pub mod namespace;
 pub mod netfilter;
+mod option;
 pub mod packet;
+pub mod tcp;

@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::io;
-use std::mem::{self, MaybeUninit};
+use std::mem;
 use std::os::fd::AsRawFd;
 use std::task::{Context, Poll, ready};
 
@@ -19,6 +19,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::filter;
 use crate::multicast::Listener;
+use crate::option::{self, check, length_of};
 
 pub use crate::cover::Cover;
 
@@ -70,7 +71,12 @@ impl PacketSocket {
         // Protocol 0 receives nothing until bind names one, and by then the filter is there.
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None)?;
         attach(&socket, &filter::nothing())?;
-        set_option(&socket, libc::PACKET_IGNORE_OUTGOING, &1i32)?;
+        option::set(
+            &socket,
+            libc::SOL_PACKET,
+            libc::PACKET_IGNORE_OUTGOING,
+            &1i32,
+        )?;
         // Bounded by net.core.rmem_max; what the kernel gives is enough in any case.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         attach(&socket, &program(protocol, None))?;
@@ -135,7 +141,7 @@ impl PacketSocket {
     /// `ENODEV` when the interface is gone. That MLD is not to be had (IPv6 is switched off) is none.
     pub fn join(&mut self, group: Mac) -> io::Result<()> {
         let request = membership(self.interface, group)?;
-        set_option(self.socket.get_ref(), libc::PACKET_ADD_MEMBERSHIP, &request)?;
+        self.set_option(libc::PACKET_ADD_MEMBERSHIP, &request)?;
         self.listener.join(self.interface, group);
         Ok(())
     }
@@ -147,11 +153,7 @@ impl PacketSocket {
     pub fn leave(&mut self, group: Mac) -> io::Result<()> {
         self.listener.leave(self.interface, group);
         let request = membership(self.interface, group)?;
-        set_option(
-            self.socket.get_ref(),
-            libc::PACKET_DROP_MEMBERSHIP,
-            &request,
-        )
+        self.set_option(libc::PACKET_DROP_MEMBERSHIP, &request)
     }
 
     /// How many frames the kernel had no room for since the last call.
@@ -175,6 +177,10 @@ impl PacketSocket {
             )
         })?;
         Ok(statistics.tp_drops)
+    }
+
+    fn set_option<T: Copy>(&self, option: i32, value: &T) -> io::Result<()> {
+        option::set(self.socket.get_ref(), libc::SOL_PACKET, option, value)
     }
 }
 
@@ -292,29 +298,4 @@ fn membership(interface: u32, group: Mac) -> io::Result<libc::packet_mreq> {
 /// An interface index as the kernel's structures have it.
 fn signed(interface: u32) -> io::Result<i32> {
     i32::try_from(interface).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))
-}
-
-fn set_option<T: Copy>(socket: &Socket, option: i32, value: &T) -> io::Result<()> {
-    // SAFETY: the pointer is to a value of the length said, alive during the call.
-    check(unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            option,
-            (&raw const *value).cast(),
-            length_of::<T>()?,
-        )
-    })?;
-    Ok(())
-}
-
-fn length_of<T>() -> io::Result<libc::socklen_t> {
-    libc::socklen_t::try_from(size_of::<MaybeUninit<T>>()).map_err(io::Error::other)
-}
-
-fn check(result: i32) -> io::Result<i32> {
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(result)
 }
