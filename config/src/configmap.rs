@@ -64,6 +64,7 @@ fn unreadable(shift: Shift, fault: Fault, place: &Place) -> Entry {
     Entry {
         errors: vec![place.fault(Fault { mark, ..fault })],
         unreadable: true,
+        hides_pools: true,
         ..Entry::default()
     }
 }
@@ -73,10 +74,16 @@ pub(crate) fn from_node(root: Arc<Node>, mut faults: Vec<Fault>, place: &Place) 
     let legacy: Option<Legacy> = decode(&root, Rules::LEGACY, &[], &mut faults);
     let tainted: Vec<String> = faults.iter().flat_map(Fault::tainted).collect();
     let mut errors: Vec<_> = faults.into_iter().map(|fault| place.fault(fault)).collect();
+    // Of a list that is none, and under a key that is not known, nobody can say what there is.
+    let hidden = |path: &&String| !path.contains(['.', '[']);
+    let hides_pools =
+        |path: &String| !["peers", "bgp-communities", "bfd-profiles"].contains(&path.as_str());
+    let lost: Vec<String> = tainted.iter().filter(hidden).cloned().collect();
     let Some(legacy) = legacy else {
         return Entry {
             errors,
             unreadable: true,
+            hides_pools: true,
             ..Entry::default()
         };
     };
@@ -85,12 +92,13 @@ pub(crate) fn from_node(root: Arc<Node>, mut faults: Vec<Fault>, place: &Place) 
         place,
         tainted,
         all: Vec::new(),
-        unreadable: false,
+        unreadable: !lost.is_empty(),
     };
     errors.extend(drafts.protocols(&legacy));
     drafts.collect(legacy);
     Entry {
         unreadable: drafts.unreadable,
+        hides_pools: lost.iter().any(hides_pools),
         drafts: drafts.all,
         errors,
     }

@@ -1,7 +1,8 @@
 //! Objects to configuration: judge each, then all of them together.
 //!
 //! Every error is collected. What is in error keeps the state that it had in the last good configuration, or is
-//! left out where it had none; what is good goes on. The same objects always give the same configuration.
+//! left out where it had none; what is good goes on. Of a pool that is left out, the configuration says that it is there.
+//! The same objects always give the same configuration.
 
 mod addresses;
 mod advertisement;
@@ -48,10 +49,7 @@ pub fn lower(objects: &Objects, last_good: &Config) -> Lowered {
 /// The same where the nodes are known: two peers, or two advertisements, that must not meet on a node are then found
 /// by the labels of `nodes` too, and not only where their selectors say it.
 pub fn lower_for(objects: &Objects, last_good: &Config, nodes: &[Node]) -> Lowered {
-    let mut errors: Vec<Error> = Vec::new();
-    for entry in objects.entries() {
-        errors.extend(entry.errors.iter().cloned());
-    }
+    let mut errors: Vec<Error> = objects.errors().cloned().collect();
     let drafts = Drafts::sort(objects);
     // When something cannot be read, it is not known what was removed: nothing is.
     let keep = Keep {
@@ -61,7 +59,14 @@ pub fn lower_for(objects: &Objects, last_good: &Config, nodes: &[Node]) -> Lower
     let aliases = communities::lower(&drafts.communities, &mut errors);
     config.bfd_profiles =
         bfd_profile::lower(&drafts.bfd, &last_good.bfd_profiles, keep, &mut errors);
-    config.pools = pool::lower(&drafts.pools, &last_good.pools, keep, &mut errors);
+    pool::lower(
+        &drafts.pools,
+        objects,
+        last_good,
+        keep,
+        &mut config,
+        &mut errors,
+    );
     peer::lower(
         &drafts.peers,
         last_good,

@@ -18,7 +18,15 @@ use crate::place::Place;
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     entries: BTreeMap<(ObjectRef, usize), Entry>,
+    undecodable: BTreeMap<ObjectRef, Undecodable>,
     unreadable: bool,
+}
+
+/// An object of the API that is none of its kind.
+#[derive(Clone, Debug)]
+struct Undecodable {
+    labels: Labels,
+    error: Error,
 }
 
 impl Objects {
@@ -26,6 +34,7 @@ impl Objects {
     pub fn apply(&mut self, object: impl Into<Object>) {
         let object = object.into();
         let reference = object.reference();
+        self.undecodable.remove(&reference);
         let entry = match object {
             Object::LegacyConfigMap(map) => configmap::from_api(&map),
             object => Entry::of(object.into_draft()),
@@ -33,19 +42,32 @@ impl Objects {
         self.entries.insert((reference, 0), entry);
     }
 
+    /// The API has an object that is none of its kind: `message` says why. What it said before stays in force; where it said
+    /// nothing before, it is known to be there, and to have these labels.
+    pub fn apply_undecodable(&mut self, reference: ObjectRef, labels: Labels, message: String) {
+        let error = Error {
+            object: format!("{}/{}", reference.kind.name(), reference.name),
+            ..Error::of_source(KUBERNETES, message)
+        };
+        let undecodable = Undecodable { labels, error };
+        self.undecodable.insert(reference, undecodable);
+    }
+
     /// The object is gone. One that was not there is no matter.
     pub fn delete(&mut self, reference: &ObjectRef) {
+        self.undecodable.remove(reference);
         self.entries.remove(&(reference.clone(), 0));
     }
 
     /// What of the API is there, for finding out what vanished when everything has been listed again.
     pub fn references(&self) -> impl Iterator<Item = &ObjectRef> {
-        self.entries.keys().map(|(reference, _)| reference)
+        let decoded = self.entries.keys().map(|(reference, _)| reference);
+        decoded.chain(self.undecodable.keys())
     }
 
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.undecodable.is_empty()
     }
 
     /// Adds an object from a file; there may be one of that name already, which is an error found later.
@@ -69,6 +91,31 @@ impl Objects {
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
+    }
+
+    /// What reading the objects found wrong.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &Error> {
+        let read = self.entries().flat_map(|entry| &entry.errors);
+        let undecodable = self.undecodable.values().map(|one| &one.error);
+        read.chain(undecodable)
+    }
+
+    /// The pools, by name and labels, of which no more is known than that they are there.
+    pub(crate) fn undecodable_pools(&self) -> impl Iterator<Item = (&str, &Labels)> {
+        let is_pool = |reference: &ObjectRef| reference.kind == ObjectKind::IPAddressPool;
+        let said_nothing = |reference: &ObjectRef| {
+            let entry = (reference.clone(), 0);
+            !self.entries.contains_key(&entry)
+        };
+        self.undecodable
+            .iter()
+            .filter(move |(reference, _)| is_pool(reference) && said_nothing(reference))
+            .map(|(reference, one)| (reference.name.as_str(), &one.labels))
+    }
+
+    /// Whether there may be pools of which not even the name is known.
+    pub(crate) fn hides_pools(&self) -> bool {
+        self.unreadable || self.entries().any(|entry| entry.hides_pools)
     }
 }
 
@@ -241,6 +288,8 @@ pub(crate) struct Entry {
     pub(crate) errors: Vec<Error>,
     /// What it holds is not known.
     pub(crate) unreadable: bool,
+    /// There may be pools in it of which not even the name is known.
+    pub(crate) hides_pools: bool,
 }
 
 impl Entry {

@@ -13,6 +13,8 @@ use crate::{BfdProfile, BgpAdvertisement, BgpPeer, LabelSelector, Labels, Name, 
 pub struct Config {
     /// Address pools by name.
     pub pools: BTreeMap<Name, Pool>,
+    /// What is known of pools that could not be read.
+    pub pools_in_error: PoolsInError,
     /// Layer 2 advertisements by name.
     pub l2_advertisements: BTreeMap<Name, L2Advertisement>,
     /// BGP advertisements by name.
@@ -40,6 +42,37 @@ pub struct Pool {
     pub allocation: Option<ServiceAllocation>,
     /// What becomes of an address that leaves the configuration while a Service holds it.
     pub on_removal: OnRemoval,
+}
+
+/// Pools that exist, though nobody can say which addresses they have: their objects are in error, and have been since the
+/// process began, so that there is no earlier state of them to go on with.
+///
+/// A Service that has an address of such a pool keeps it until the pool can be read, or is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolsInError {
+    /// By name: their labels, as far as they are known. One of these names may be that of a good pool too, when two objects
+    /// have the same name.
+    pub labels: BTreeMap<Name, Labels>,
+    /// Whether something could not be read at all, so that there may be others.
+    pub may_be_more: bool,
+}
+
+impl PoolsInError {
+    /// Whether everything could be read.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && !self.may_be_more
+    }
+
+    /// Whether a pool of this name is one of them, as far as is known.
+    pub fn has(&self, name: &str) -> bool {
+        self.labels.contains_key(name)
+    }
+
+    /// Whether an address that is in no pool may be of one of these. `from` is the pool that it was taken from, as the
+    /// controller noted it.
+    pub fn may_have_given(&self, from: Option<&str>) -> bool {
+        self.may_be_more || from.map_or(!self.labels.is_empty(), |from| self.has(from))
+    }
 }
 
 /// Whom a pool is for (`spec.serviceAllocation`).
@@ -84,13 +117,16 @@ pub struct PoolSelection {
 impl PoolSelection {
     /// Whether `pool` is one of them.
     pub fn selects(&self, pool: &Pool) -> bool {
+        self.selects_by(&pool.name, &pool.labels)
+    }
+
+    /// Whether a pool of this name and with these labels is one of them.
+    pub fn selects_by(&self, name: &Name, labels: &Labels) -> bool {
         let everything = self.names.is_empty() && self.selectors.is_empty();
+        let mut selectors = self.selectors.iter();
         everything
-            || self.names.contains(&pool.name)
-            || self
-                .selectors
-                .iter()
-                .any(|selector| selector.matches(&pool.labels))
+            || self.names.contains(name)
+            || selectors.any(|selector| selector.matches(labels))
     }
 }
 

@@ -2,30 +2,74 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ironlb_model::config::{OnRemoval, Pool};
-use ironlb_model::{Name, Range, ServiceAllocation};
+use ironlb_model::config::{OnRemoval, Pool, PoolsInError};
+use ironlb_model::{Config, Labels, Name, Range, ServiceAllocation};
 
 use super::number::{distinct, number, quoted};
 use super::table::{Keep, Settled, Table, settle};
 use super::{addresses, selector};
 use crate::crd::{self, IPAddressPoolSpec};
 use crate::error::Error;
-use crate::objects::{Draft, Spec};
+use crate::objects::{Draft, Objects, Spec};
 use crate::place::{At, Report};
 
-/// The pools by name.
+/// Puts the pools into `config`, and what is known of those in error that have no last good state.
 pub(super) fn lower(
     drafts: &[&Draft],
-    last_good: &BTreeMap<Name, Pool>,
+    objects: &Objects,
+    last_good: &Config,
     keep: Keep,
+    config: &mut Config,
     errors: &mut Vec<Error>,
-) -> BTreeMap<Name, Pool> {
-    let table = settle(drafts, last_good, keep, errors, pool);
-    let table = without_clashes(table, last_good, errors);
-    table
+) {
+    let table = settle(drafts, &last_good.pools, keep, errors, pool);
+    let table = without_clashes(table, &last_good.pools, errors);
+    config.pools_in_error = in_error(drafts, objects, last_good, keep, &table);
+    config.pools = table
         .into_iter()
         .map(|(name, settled)| (name, settled.value))
-        .collect()
+        .collect();
+}
+
+/// The pools of which nobody can say what addresses they have, or had.
+fn in_error(
+    drafts: &[&Draft],
+    objects: &Objects,
+    last_good: &Config,
+    keep: Keep,
+    table: &Table<'_, Pool>,
+) -> PoolsInError {
+    let before = &last_good.pools_in_error;
+    let stands = |draft: &Draft| {
+        let winner = table.get(&draft.name).and_then(|settled| settled.draft);
+        winner.is_some_and(|winner| std::ptr::eq(winner, draft))
+    };
+    let never_good = |name: &Name| before.has(name) || !last_good.pools.contains_key(name);
+    let mut labels: BTreeMap<Name, Labels> = objects
+        .undecodable_pools()
+        .map(|(name, labels)| (name.into(), labels.clone()))
+        .collect();
+    let fallen = drafts.iter().filter(|draft| !stands(draft));
+    labels.extend(fallen.map(|draft| (draft.name.clone(), draft.labels.clone())));
+    if keep.everything {
+        let unseen = before
+            .labels
+            .iter()
+            .filter(|(name, _)| !table.contains_key(*name));
+        for (name, of_before) in unseen {
+            labels
+                .entry(name.clone())
+                .or_insert_with(|| of_before.clone());
+        }
+    }
+    labels.retain(|name, _| never_good(name));
+    let is_nameless = labels.remove("").is_some();
+    // What was read once is in the last good configuration, whatever became of it.
+    let never_read = before.may_be_more || *last_good == Config::default();
+    PoolsInError {
+        labels,
+        may_be_more: is_nameless || (never_read && objects.hides_pools()),
+    }
 }
 
 fn pool(draft: &Draft, report: &mut Report<'_>) -> Option<Pool> {

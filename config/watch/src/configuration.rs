@@ -3,7 +3,6 @@
 //! A burst of changes (`kubectl apply -f DIR`) is one change. What is in error keeps its last good state and is told of in
 //! the log, the metrics, an Event on the object and the ConfigurationState; the rest is in force.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use ironlb_config::{
     Error, LegacyConfigMap, Lowered, Object, ObjectKind, ObjectRef, Objects, crd, lower,
 };
-use ironlb_model::Config;
+use ironlb_model::{Config, Labels};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource};
@@ -27,8 +26,8 @@ use crate::{Barrier, Change, Metrics, ObjectName, Selection, follow};
 /// What a watch of one kind says about the configuration.
 enum Said {
     Applied(Box<Object>),
-    /// The API has an object that is none of its kind. What was known of it stays in force.
-    Undecodable(ObjectRef, String),
+    /// The API has an object that is none of its kind, with these labels.
+    Undecodable(ObjectRef, Labels, String),
     Deleted(ObjectRef),
     Read(ObjectKind),
 }
@@ -71,7 +70,6 @@ pub(crate) fn start(
         errors,
         barrier: Barrier::new(KINDS.map(ObjectKind::name)),
         objects: Objects::default(),
-        undecodable: BTreeMap::new(),
         in_force: None,
     };
     tasks.spawn(gatherer.run(said));
@@ -156,10 +154,11 @@ fn custom_resource<K: DeserializeOwned + Into<Object>>(
     object: DynamicObject,
 ) -> Said {
     let reference = reference(kind, ObjectName::of(&object));
+    let labels = object.metadata.labels.clone().unwrap_or_default();
     let decoded = serde_json::to_value(object).and_then(serde_json::from_value::<K>);
     match decoded {
         Ok(object) => Said::Applied(Box::new(object.into())),
-        Err(error) => Said::Undecodable(reference, error.to_string()),
+        Err(error) => Said::Undecodable(reference, labels, error.to_string()),
     }
 }
 
@@ -179,7 +178,6 @@ struct Gatherer {
     errors: watch::Sender<Option<Vec<Error>>>,
     barrier: Barrier,
     objects: Objects,
-    undecodable: BTreeMap<ObjectRef, Error>,
     in_force: Option<Arc<Config>>,
 }
 
@@ -201,21 +199,11 @@ impl Gatherer {
 
     fn take(&mut self, said: Said) {
         match said {
-            Said::Applied(object) => {
-                self.undecodable.remove(&object.reference());
-                self.objects.apply(*object);
+            Said::Applied(object) => self.objects.apply(*object),
+            Said::Undecodable(reference, labels, message) => {
+                self.objects.apply_undecodable(reference, labels, message);
             }
-            Said::Undecodable(reference, message) => {
-                let error = Error {
-                    object: format!("{}/{}", reference.kind.name(), reference.name),
-                    ..Error::of_source("kubernetes", message)
-                };
-                self.undecodable.insert(reference, error);
-            }
-            Said::Deleted(reference) => {
-                self.undecodable.remove(&reference);
-                self.objects.delete(&reference);
-            }
+            Said::Deleted(reference) => self.objects.delete(&reference),
             Said::Read(kind) => {
                 self.barrier.read(kind.name());
             }
@@ -230,7 +218,7 @@ impl Gatherer {
         );
         // Milliseconds with a thousand pools: too long for a thread that answers ARP requests.
         let lowered = tokio::task::spawn_blocking(move || lower(&objects, &last_good)).await;
-        let Lowered { config, mut errors } = match lowered {
+        let Lowered { config, errors } = match lowered {
             Ok(lowered) => lowered,
             Err(error) => {
                 tracing::error!(%error, "the configuration could not be judged; the last one stays in force");
@@ -238,7 +226,6 @@ impl Gatherer {
                 return Ok(());
             }
         };
-        errors.extend(self.undecodable.values().cloned());
         self.report(errors);
         if self.in_force.as_deref() == Some(&config) {
             return Ok(());
@@ -250,6 +237,7 @@ impl Gatherer {
             l2_advertisements = config.l2_advertisements.len(),
             bgp_advertisements = config.bgp_advertisements.len(),
             peers = config.peers.len(),
+            pools_in_error = config.pools_in_error.labels.len(),
             "configuration in force"
         );
         self.metrics.config_loaded.set(1);
@@ -266,7 +254,7 @@ impl Gatherer {
             let before = reported.as_deref().unwrap_or_default();
             for error in errors.iter().filter(|error| !before.contains(error)) {
                 self.metrics.update_errors.inc();
-                tracing::warn!("configuration: {error}; the last good state of it stays in force");
+                tracing::warn!("configuration: {error}; what it last said stays in force");
             }
             if errors.is_empty() && !before.is_empty() {
                 tracing::info!("configuration: nothing is wrong with it any more");
