@@ -272,7 +272,7 @@ impl Speaker {
             on_all |= names.is_none();
             let interfaces = report.interfaces.get_or_insert_default();
             interfaces.extend(carrying.map(str::to_owned));
-            if self.world.is_outlived(*ip) {
+            if self.world.is_outlived(key, *ip) {
                 report.trouble = Some(outlived(*ip));
             }
         }

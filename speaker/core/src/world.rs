@@ -210,17 +210,23 @@ impl World {
     }
 
     /// The pool that an address of `record` is announced for: the one that has it; else the one that it was taken from,
-    /// where that one says `onRemoval: Hold`.
+    /// where that one says `onRemoval: Hold`; else what lives on of the one that had it.
     pub(crate) fn pool_of(&self, record: &Record, ip: IpAddr) -> Option<&Name> {
-        self.pools.pool_of(ip).or_else(|| {
+        let holds = || {
             let pool = self.config.pools.get(record.allocated_from.as_ref()?)?;
             (pool.on_removal == OnRemoval::Hold).then_some(&pool.name)
-        })
+        };
+        match self.pools.pool_of(ip) {
+            Some(pool) if !is_retired(pool) => Some(pool),
+            retired => holds().or(retired),
+        }
     }
 
-    /// Whether `ip` is announced although the configuration has no pool for it any more.
-    pub(crate) fn is_outlived(&self, ip: IpAddr) -> bool {
-        self.pools.pool_of(ip).is_some_and(|pool| is_retired(pool))
+    /// Whether `ip` is announced for a Service although the configuration has no pool for it any more.
+    pub(crate) fn is_outlived(&self, service: &ServiceKey, ip: IpAddr) -> bool {
+        let record = self.services.get(service);
+        let pool = record.and_then(|record| self.pool_of(record, ip));
+        pool.is_some_and(|pool| is_retired(pool))
     }
 
     /// Whether a node is excluded by its label, and that counts.
@@ -442,6 +448,25 @@ mod tests {
             world.pool_of(record, ip("203.0.113.1")).map(|name| &**name),
             Some("a")
         );
+    }
+
+    #[test]
+    fn a_pool_that_holds_an_address_comes_before_what_is_left_of_a_former_one() {
+        let mut world = world();
+        let mut without = (**world.config()).clone();
+        without.pools.get_mut("b").unwrap().on_removal = OnRemoval::Hold;
+        without.pools.remove("a");
+        world.set_config(Arc::new(without));
+        let address = ip("192.0.2.1");
+        assert!(world.is_outlived(&key("web"), address));
+        let mut held = service("web", &["192.0.2.1"]);
+        held.allocated_from = Some("b".to_owned());
+        world.apply_service(&held);
+        let record = world.service(&key("web")).unwrap();
+        let pool = world.pool_of(record, address);
+        assert_eq!(pool.map(|name| &**name), Some("b"));
+        assert!(!world.is_outlived(&key("web"), address));
+        assert!(world.is_outlived(&key("db"), address));
     }
 
     #[test]
