@@ -66,8 +66,11 @@ pub fn read(sources: &[Source]) -> Manifests {
         errors.extend(contents.errors);
         unreadable |= contents.unreadable;
     }
-    let mut manifests = Manifests::gather(found, unreadable);
+    let mut manifests = Manifests::gather(found);
     manifests.errors.splice(..0, errors);
+    if unreadable {
+        manifests.objects.mark_unreadable();
+    }
     manifests
 }
 
