@@ -34,6 +34,13 @@ impl Software for Frr {
             let command = command(place, daemon)?;
             processes.push(place.spawn_until(daemon, command, &format!("{daemon}.vty"))?);
         }
+        // A BFD session on an interface that bfdd has not yet heard of stays silent.
+        if let Some(zebra) = processes.first() {
+            for client in ["static", "bfd", "bgp"] {
+                let hello = format!("announce only {client} routes");
+                zebra.wait_for_line(&hello, super::START)?;
+            }
+        }
         self.configure(place, config)?;
         Ok(processes)
     }
