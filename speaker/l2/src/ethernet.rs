@@ -61,8 +61,8 @@ pub enum DecodeError {
     /// The checksum is wrong (RFC 4443 §2.3).
     #[error("the ICMPv6 checksum is wrong")]
     Checksum,
-    /// The ICMPv6 type is neither of the two that are understood.
-    #[error("ICMPv6 type {0} is neither neighbor solicitation nor neighbor advertisement")]
+    /// The ICMPv6 type is none of those that are looked for.
+    #[error("ICMPv6 type {0} is none of those that are looked for here")]
     Type(u8),
     /// An address is of a kind that is not allowed in its place.
     #[error("{field} must not be {kind}")]

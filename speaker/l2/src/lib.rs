@@ -10,17 +10,21 @@
 //! neighbour cache. IPv6 extension headers, VLAN tags and Secure Neighbor Discovery (RFC 3971) are not understood:
 //! such frames are dropped.
 //!
+//! [`Discovery`], beside it, finds the router at the other end of a link for BGP sessions that have no address configured.
+//!
 //! Start with [`responder`]; the wire formats are [`ethernet`], [`arp`] and [`ndp`].
 #![forbid(unsafe_code)]
 
 pub mod arp;
 mod burst;
+pub mod discovery;
 pub mod ethernet;
 mod group;
 mod judge;
 pub mod ndp;
 pub mod responder;
 
+pub use discovery::Discovery;
 pub use ethernet::DecodeError;
 pub use group::{ethernet_group, solicited_node};
 pub use responder::{

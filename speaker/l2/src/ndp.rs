@@ -1,9 +1,11 @@
-//! Neighbor Discovery (RFC 4861): the two messages that find a neighbour, and the IPv6 and ICMPv6 around them.
+//! Neighbor Discovery (RFC 4861): the two messages that find a neighbour, the two that find a router ([`router`]), and the
+//! IPv6 and ICMPv6 around them.
 //!
-//! Decoding applies every check of RFC 4861 §7.1.1 and §7.1.2: what decodes is valid. Extension headers are not
+//! Decoding applies every check of RFC 4861 §6.1 and §7.1: what decodes is valid. Extension headers are not
 //! followed; such packets are refused.
 
 mod advertisement;
+pub mod router;
 mod solicitation;
 
 use std::net::Ipv6Addr;
@@ -42,15 +44,7 @@ impl Packet {
     /// # Errors
     /// When any check of RFC 4861 §7.1.1 or §7.1.2 fails, or it is no such message.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        let (header, rest) = Header::decode(payload)?;
-        let body = rest
-            .get(..header.payload_length.into())
-            .ok_or(DecodeError::Truncated)?;
-        let ([kind, code, _, _], message) = split::<4>(body)?;
-        if checksum(header.source, header.destination, body) != 0 {
-            return Err(DecodeError::Checksum);
-        }
-        field("ICMP code", code, 0, "0")?;
+        let (header, kind, message) = decode_icmp(payload)?;
         let message = match kind {
             solicitation::TYPE => Message::Solicitation(Solicitation::decode(message)?),
             advertisement::TYPE => Message::Advertisement(Advertisement::decode(message)?),
@@ -72,17 +66,7 @@ impl Packet {
             Message::Solicitation(message) => message.encode(&mut body),
             Message::Advertisement(message) => message.encode(&mut body),
         }
-        let checksum = checksum(self.source, self.destination, &body).to_be_bytes();
-        if let Some(place) = body.get_mut(2..4) {
-            place.copy_from_slice(&checksum);
-        }
-        Header {
-            payload_length: u16::try_from(body.len()).unwrap_or(u16::MAX),
-            source: self.source,
-            destination: self.destination,
-        }
-        .encode(to);
-        to.extend_from_slice(&body);
+        encode_icmp(self.source, self.destination, body, to);
     }
 
     /// The packet in a frame.
@@ -102,7 +86,6 @@ impl Packet {
 
     /// What RFC 4861 asks of a message and the addresses around it together.
     fn check(&self) -> Result<(), DecodeError> {
-        not_group("source address", self.source)?;
         match &self.message {
             Message::Solicitation(message) => self.check_solicitation(message),
             Message::Advertisement(message) => self.check_advertisement(message),
@@ -141,6 +124,37 @@ impl Packet {
         }
         Ok(())
     }
+}
+
+/// Reads an ICMPv6 message: its IPv6 header, its type, and what follows the checksum. Checks what RFC 4861 asks of all of
+/// its messages.
+fn decode_icmp(payload: &[u8]) -> Result<(Header, u8, &[u8]), DecodeError> {
+    let (header, rest) = Header::decode(payload)?;
+    let body = rest
+        .get(..header.payload_length.into())
+        .ok_or(DecodeError::Truncated)?;
+    let ([kind, code, _, _], message) = split::<4>(body)?;
+    if checksum(header.source, header.destination, body) != 0 {
+        return Err(DecodeError::Checksum);
+    }
+    field("ICMP code", code, 0, "0")?;
+    not_group("source address", header.source)?;
+    Ok((header, kind, message))
+}
+
+/// Appends an ICMPv6 message, whose checksum is still zero, in IPv6.
+fn encode_icmp(source: Ipv6Addr, destination: Ipv6Addr, mut body: Vec<u8>, to: &mut Vec<u8>) {
+    let checksum = checksum(source, destination, &body).to_be_bytes();
+    if let Some(place) = body.get_mut(2..4) {
+        place.copy_from_slice(&checksum);
+    }
+    Header {
+        payload_length: u16::try_from(body.len()).unwrap_or(u16::MAX),
+        source,
+        destination,
+    }
+    .encode(to);
+    to.extend_from_slice(&body);
 }
 
 /// The part of the IPv6 header (RFC 8200 §3) that is not the same in every packet here.
@@ -271,6 +285,8 @@ fn not_group(field: &'static str, address: Ipv6Addr) -> Result<(), DecodeError> 
     })
 }
 
+/// The option's type (RFC 4861 §4.6.1).
+const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 const HEADER_LENGTH: usize = 40;
 /// Of a message with one link-layer address option.
 const MESSAGE_LENGTH: usize = 32;

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use ironlb_model::Mac;
 
-use super::{encode_option, link_layer_address};
+use super::{SOURCE_LINK_LAYER_ADDRESS, encode_option, link_layer_address};
 use crate::ethernet::{DecodeError, split};
 
 /// Who has the target address?
@@ -38,4 +38,3 @@ impl Solicitation {
 }
 
 pub(super) const TYPE: u8 = 135;
-const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
