@@ -46,6 +46,18 @@ pub(crate) fn ndp(ranges: Option<&[(u32, u32)]>) -> Vec<Instruction> {
     program
 }
 
+/// Untagged router solicitations and advertisements that no router has passed on, without extension headers.
+pub(crate) fn router_discovery() -> Vec<Instruction> {
+    let mut program = program(&[
+        (Load::Half(12), &[0x86dd]),
+        (Load::Byte(20), &[58]),
+        (Load::Byte(21), &[255]),
+        (Load::Byte(54), &[133, 134]),
+    ]);
+    program.push(give(u32::MAX));
+    program
+}
+
 /// Nothing: for the moment between making a socket and giving it its own program.
 pub(crate) fn nothing() -> Vec<Instruction> {
     vec![give(0)]
@@ -237,6 +249,12 @@ mod tests {
         assert!(accepts(&ndp(None), &altered(ndp_frame(), 54, 136), here));
         assert!(!accepts(&ndp(None), &arp_frame(), here));
         assert!(!accepts(&nothing(), &arp_frame(), here));
+        for (kind, pass) in [(132, false), (133, true), (134, true), (135, false)] {
+            let frame = altered(ndp_frame(), 54, kind);
+            assert_eq!(accepts(&router_discovery(), &frame, here), pass, "{kind}");
+        }
+        let routed = altered(altered(ndp_frame(), 54, 134), 21, 254);
+        assert!(!accepts(&router_discovery(), &routed, here));
     }
 
     #[test]

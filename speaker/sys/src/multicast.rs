@@ -19,10 +19,10 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Reports a solicited-node group. Failing at it is no error: IPv6 may be switched off on the interface, and most segments
+    /// Reports a group of the link. Failing at it is no error: IPv6 may be switched off on the interface, and most segments
     /// need no report.
     pub(crate) fn join(&mut self, interface: u32, group: Mac) {
-        let Some(address) = solicited_node_group(group) else {
+        let Some(address) = group_on_link(group) else {
             return;
         };
         match self.try_join(interface, address) {
@@ -35,8 +35,7 @@ impl Listener {
 
     /// Reports that the group is left.
     pub(crate) fn leave(&mut self, interface: u32, group: Mac) {
-        let (Some(address), Some(place)) =
-            (solicited_node_group(group), self.joined.remove(&group))
+        let (Some(address), Some(place)) = (group_on_link(group), self.joined.remove(&group))
         else {
             return;
         };
@@ -76,14 +75,18 @@ struct Members {
     count: usize,
 }
 
-/// The IPv6 group behind an Ethernet group, when it is a solicited-node group (RFC 2464 §7, RFC 4291 §2.7.1).
-fn solicited_node_group(group: Mac) -> Option<Ipv6Addr> {
-    let Mac([0x33, 0x33, 0xff, high, middle, low]) = group else {
-        return None;
-    };
-    let low = u16::from_be_bytes([middle, low]);
-    let high = u16::from_be_bytes([0xff, high]);
-    Some(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, high, low))
+/// The IPv6 group behind an Ethernet group (RFC 2464 §7), when it is a solicited-node group (RFC 4291 §2.7.1) or one of the
+/// 255 lowest of the link. What else has the same Ethernet group is not listened to.
+fn group_on_link(group: Mac) -> Option<Ipv6Addr> {
+    match group.0 {
+        [0x33, 0x33, 0xff, high, middle, low] => {
+            let low = u16::from_be_bytes([middle, low]);
+            let high = u16::from_be_bytes([0xff, high]);
+            Some(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, high, low))
+        }
+        [0x33, 0x33, 0, 0, 0, low] => Some(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, low.into())),
+        _ => None,
+    }
 }
 
 /// The kernel accounts memberships to the socket, up to net.core.optmem_max (20 kB on old kernels).
@@ -94,11 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_solicited_node_groups_have_one() {
-        let group = solicited_node_group(Mac([0x33, 0x33, 0xff, 0x0e, 0x8c, 0x6c]));
-        assert_eq!(group, Some("ff02::1:ff0e:8c6c".parse().unwrap()));
-        assert_eq!(solicited_node_group(Mac([0x33, 0x33, 0, 0, 0, 1])), None);
-        assert_eq!(solicited_node_group(Mac::BROADCAST), None);
+    fn an_ethernet_group_has_the_group_of_the_link_behind_it() {
+        let of = |bytes| group_on_link(Mac(bytes)).map(|group| group.to_string());
+        let solicited = of([0x33, 0x33, 0xff, 0x0e, 0x8c, 0x6c]);
+        assert_eq!(solicited.as_deref(), Some("ff02::1:ff0e:8c6c"));
+        let routers = of([0x33, 0x33, 0, 0, 0, 2]);
+        assert_eq!(routers.as_deref(), Some("ff02::2"));
+        assert_eq!(of([0x33, 0x33, 0, 1, 0, 2]), None);
+        assert_eq!(of(Mac::BROADCAST.0), None);
     }
 
     #[test]

@@ -30,13 +30,15 @@ pub enum Protocol {
     Arp,
     /// Neighbour solicitations and advertisements.
     Ndp,
+    /// Router solicitations and advertisements.
+    RouterDiscovery,
 }
 
 impl Protocol {
     const fn ether_type(self) -> u16 {
         match self {
             Self::Arp => 0x0806,
-            Self::Ndp => 0x86dd,
+            Self::Ndp | Self::RouterDiscovery => 0x86dd,
         }
     }
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Self::Arp => "ARP",
             Self::Ndp => "NDP",
+            Self::RouterDiscovery => "router discovery",
         })
     }
 }
@@ -90,7 +93,7 @@ impl PacketSocket {
         })
     }
 
-    /// Receives only what is about an address in `cover`, in place of an earlier one.
+    /// Receives only what is about an address in `cover`, in place of an earlier one. Router discovery is about none.
     ///
     /// # Errors
     /// When the kernel has no memory for the filter; then the earlier one stays.
@@ -265,6 +268,7 @@ fn program(protocol: Protocol, cover: Option<&Cover>) -> Vec<filter::Instruction
     match protocol {
         Protocol::Arp => filter::arp(cover.map(|cover| cover.v4.as_slice())),
         Protocol::Ndp => filter::ndp(cover.map(|cover| cover.v6.as_slice())),
+        Protocol::RouterDiscovery => filter::router_discovery(),
     }
 }
 
