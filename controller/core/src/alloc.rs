@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ironlb_model::config::OnRemoval;
+use ironlb_model::config::{OnRemoval, PoolsInError};
 use ironlb_model::{Family, Labels, Name, Namespace, Pool, ServiceKey};
 
 use crate::choose::Pick;
@@ -91,6 +91,7 @@ pub struct Allocator {
     allocations: Allocations,
     /// Services with an address that no pool has any more, or gives away any more.
     outside: BTreeSet<ServiceKey>,
+    pub(crate) in_error: PoolsInError,
 }
 
 /// Hashed, because the keys are long to compare, and never the same twice by chance: without a random key.
@@ -169,6 +170,21 @@ impl Allocator {
         let old = self.ledger.replace_pools(&out, &new);
         let affected = old.iter().flat_map(|pool| self.ledger.affected(pool));
         affected.chain(&self.outside).cloned().collect()
+    }
+
+    /// Replaces what is known of pools that could not be read. They have no address that anybody could be given; what is said
+    /// to those who ask for one, and to those who have one, is another thing.
+    pub fn set_pools_in_error(&mut self, pools: &PoolsInError) {
+        if self.in_error != *pools {
+            self.in_error = pools.clone();
+            self.ledger.revision += 1;
+        }
+    }
+
+    /// Whether `pool` is one that lets Services keep the addresses that leave it.
+    pub(crate) fn holds(&self, pool: &str) -> bool {
+        let state = self.ledger.pools.get(pool);
+        state.is_some_and(|state| state.pool.on_removal == OnRemoval::Hold)
     }
 
     /// Takes a namespace's labels in; `true` when that may change which pools are for its Services.

@@ -6,7 +6,7 @@ use ironlb_model::{Family, Name};
 
 use crate::alloc::{Allocator, Request};
 use crate::pool::PoolState;
-use crate::refusal::{Families, Names, Refusal};
+use crate::refusal::{Families, InError, Names, Refusal};
 
 /// What a Service is to have.
 pub(crate) struct Pick {
@@ -17,7 +17,7 @@ pub(crate) struct Pick {
 impl Allocator {
     pub(crate) fn choose(&self, request: &Request<'_>) -> Result<Pick, Refusal> {
         if self.ledger.pools.is_empty() {
-            return Err(Refusal::NoPools);
+            return Err(self.no_pools(request));
         }
         if !request.addresses.is_empty() {
             return self.choose_addresses(request);
@@ -58,7 +58,7 @@ impl Allocator {
     ) -> Result<Pick, Refusal> {
         let pool_of = |address: &IpAddr| {
             let pool = self.ledger.pools.of_address(*address).or(held_by);
-            pool.ok_or(Refusal::OutsidePools(*address))
+            pool.ok_or_else(|| self.outside_pools(*address))
         };
         let mut all = addresses.iter().map(pool_of);
         let pool = all.next().unwrap_or(Err(Refusal::NoPools))?;
@@ -216,13 +216,47 @@ impl Allocator {
     }
 
     fn pool(&self, name: &str) -> Result<&PoolState, Refusal> {
-        self.ledger
-            .pools
-            .get(name)
-            .ok_or_else(|| Refusal::UnknownPool {
-                pool: name.to_owned(),
-                known: Names::of(self.ledger.pools.iter().map(|(name, _)| name)),
-            })
+        self.ledger.pools.get(name).ok_or_else(|| {
+            self.unread_pool(name)
+                .unwrap_or_else(|| self.unknown_pool(name))
+        })
+    }
+
+    fn unknown_pool(&self, name: &str) -> Refusal {
+        Refusal::UnknownPool {
+            pool: name.to_owned(),
+            known: Names::of(self.ledger.pools.iter().map(|(name, _)| name)),
+        }
+    }
+
+    /// Why nothing can be had of `pool`, when it could not be read, or may not have been.
+    pub(crate) fn unread_pool(&self, pool: &str) -> Option<Refusal> {
+        if self.in_error.is_empty() || self.ledger.pools.get(pool).is_some() {
+            return None;
+        }
+        let in_error = InError::of(&self.in_error);
+        let pool = pool.to_owned();
+        match self.in_error.has(&pool) {
+            true => Some(Refusal::PoolInError { pool }),
+            false if self.in_error.may_be_more => Some(Refusal::PoolNotRead { pool, in_error }),
+            false => None,
+        }
+    }
+
+    fn no_pools(&self, request: &Request<'_>) -> Refusal {
+        if self.in_error.is_empty() {
+            return Refusal::NoPools;
+        }
+        let asked = request.pool.and_then(|asked| self.unread_pool(asked));
+        asked.unwrap_or_else(|| Refusal::NoPoolInOrder(InError::of(&self.in_error)))
+    }
+
+    fn outside_pools(&self, address: IpAddr) -> Refusal {
+        if self.in_error.is_empty() {
+            return Refusal::OutsidePools(address);
+        }
+        let in_error = InError::of(&self.in_error);
+        Refusal::OutsidePoolsInOrder { address, in_error }
     }
 
     fn enter(&self, request: &Request<'_>, state: &PoolState) -> Result<(), Refusal> {

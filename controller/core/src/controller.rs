@@ -11,7 +11,7 @@ use crate::decide::{Notice, Wanted, adopt, decide};
 use crate::io::{Input, Output};
 use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::terms::status_addresses;
+use crate::terms::{published_addresses, status_addresses};
 use crate::usage::Usage;
 use crate::waiting::{Turn, Waiting};
 use crate::writes::Writes;
@@ -63,6 +63,7 @@ impl Controller {
             Input::Config(config) => {
                 let before = self.allocator.revision();
                 let mut affected = self.allocator.set_pools(&config.pools);
+                self.allocator.set_pools_in_error(&config.pools_in_error);
                 if self.allocator.revision() != before {
                     affected.extend(self.unsatisfied.iter().map(|turn| turn.service.clone()));
                     self.reconsider(affected);
@@ -105,9 +106,13 @@ impl Controller {
 
     /// The addresses that a Service has, in the order of its status; empty for none.
     pub fn address_of(&self, service: &ServiceKey) -> Vec<IpAddr> {
-        match self.records.get(service).map(|record| &record.wanted) {
-            Some(Wanted::Status(addresses, _)) => addresses.clone(),
-            Some(Wanted::Leave) | None => Vec::new(),
+        let Some(record) = self.records.get(service) else {
+            return Vec::new();
+        };
+        match &record.wanted {
+            Wanted::Status(addresses, _) => addresses.clone(),
+            Wanted::AsItIs => published_addresses(&record.service).collect(),
+            Wanted::Leave => Vec::new(),
         }
     }
 

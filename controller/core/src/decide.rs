@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ironlb_model::{EventKind, Family, Name, Service};
 
 use crate::alloc::{Allocation, Allocator, Request};
-use crate::refusal::{Families, List, Refusal};
+use crate::refusal::{Families, InError, List, Refusal};
 use crate::terms::{Terms, asked_pool, published_addresses, status_addresses};
 use crate::waiting::Class;
 
@@ -27,6 +27,8 @@ pub(crate) struct Decision {
 pub(crate) enum Wanted {
     /// Not ours to say.
     Leave,
+    /// What it is, for as long as nobody can say whether that is right.
+    AsItIs,
     /// Exactly this, empty included, and this pool in the annotation.
     Status(Vec<IpAddr>, Option<Name>),
 }
@@ -89,16 +91,25 @@ impl Decision {
             notices,
         }
     }
+
+    fn in_doubt(refusal: Refusal) -> Self {
+        Self {
+            notices: vec![Notice::warning("PoolInError", refusal.to_string())],
+            refusal: Some(refusal),
+            unsatisfied: true,
+            ..Self::new(Wanted::AsItIs)
+        }
+    }
 }
 
 /// Lets a Service keep what it has where it may, and gives it nothing. For many Services at once this comes first, for
 /// all of them, so that no new address is chosen that one of them has.
 pub(crate) fn adopt(allocator: &mut Allocator, service: &Service, class: Option<&str>) {
-    if !service.is_ours(class) || allocator.has_no_pools() {
+    if !service.is_ours(class) {
         allocator.release(&service.key);
         return;
     }
-    match Terms::of(service) {
+    match terms(allocator, service) {
         Err(_) => {
             allocator.release(&service.key);
         }
@@ -115,26 +126,65 @@ pub(crate) fn decide(
     if !service.is_ours(class) {
         return let_go(allocator, service, class);
     }
-    let terms = if allocator.has_no_pools() {
-        Err(Refusal::NoPools)
-    } else {
-        Terms::of(service)
-    };
-    let terms = match terms {
+    let terms = match terms(allocator, service) {
         Ok(terms) => terms,
         Err(refusal) => {
             allocator.release(&service.key);
             return Decision::refused(refusal, None, Vec::new());
         }
     };
+    if let Some(doubt) = in_doubt(allocator, service, &terms) {
+        allocator.release(&service.key);
+        return Decision::in_doubt(doubt);
+    }
     let mut notices = Vec::new();
     keep_current(allocator, service, &terms, &mut notices);
-    match (&terms.addresses, allocator.get(&service.key).is_some()) {
+    let is_held = allocator.get(&service.key).is_some();
+    let unread = asked_pool(service).and_then(|asked| allocator.unread_pool(asked));
+    if let Some(refusal) = unread.filter(|_| is_held) {
+        return keep_old(allocator, service, &refusal, notices);
+    }
+    match (&terms.addresses, is_held) {
         (Err(refusal), true) => keep_old(allocator, service, refusal, notices),
         (Err(refusal), false) => Decision::refused(refusal.clone(), None, notices),
         (Ok(asked), true) => complete(allocator, service, &terms, asked, notices),
         (Ok(asked), false) => obtain(allocator, &terms.request(service, asked), notices),
     }
+}
+
+fn terms(allocator: &Allocator, service: &Service) -> Result<Terms, Refusal> {
+    if allocator.has_no_pools() && allocator.in_error.is_empty() {
+        return Err(Refusal::NoPools);
+    }
+    Terms::of(service)
+}
+
+/// Why nobody can say whether a Service may keep the addresses in its status, when that is so: one of them is in no pool
+/// that could be read, and in one that is in error, as far as can be known.
+///
+/// Not so where it asks for something else, or could not keep them whatever their pool: then it is judged as ever.
+fn in_doubt(allocator: &Allocator, service: &Service, terms: &Terms) -> Option<Refusal> {
+    let from = service.allocated_from.as_deref();
+    if !allocator.in_error.may_have_given(from) {
+        return None;
+    }
+    let addresses: Vec<IpAddr> = published_addresses(service).collect();
+    let is_outside = addresses.iter().any(|ip| allocator.pool_of(*ip).is_none());
+    let is_held = from.is_some_and(|pool| allocator.holds(pool));
+    let asks_for_them = match &terms.addresses {
+        Ok(asked) => asked.is_empty() || is_same_set(asked, &addresses),
+        Err(_) => true,
+    };
+    let may_be_of = |asked| allocator.in_error.has(asked) || allocator.unread_pool(asked).is_some();
+    let asks_for_it = asked_pool(service).is_none_or(may_be_of);
+    let is_right = asks_for_them && asks_for_it && terms.families.accept(&addresses);
+    (is_outside && !is_held && is_right).then(|| Refusal::InDoubt {
+        from: from
+            .filter(|pool| allocator.in_error.has(pool))
+            .map(Name::from),
+        in_error: InError::of(&allocator.in_error),
+        addresses,
+    })
 }
 
 /// A Service of another type or class. One that was ours, and is of no other class now, is tidied up.
@@ -203,7 +253,8 @@ fn keep(
     };
     let pool = current.first().and_then(|ip| allocator.pool_of(*ip));
     let pool = pool.or(last_pool.as_ref()).map(|pool| &**pool);
-    let is_asked = is_asked && asked_pool(service).is_none_or(|asked| Some(asked) == pool);
+    let is_of_pool = |asked| Some(asked) == pool || allocator.unread_pool(asked).is_some();
+    let is_asked = is_asked && asked_pool(service).is_none_or(is_of_pool);
     if !is_asked || !terms.families.accept(current) {
         return false;
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ironlb_model::config::PoolsInError;
 use ironlb_model::{Family, Name};
 
 use crate::share::Conflict;
@@ -13,6 +14,9 @@ pub enum Refusal {
     /// Nothing is configured.
     #[error("there is no address pool; create an IPAddressPool")]
     NoPools,
+    /// What is configured can not be used.
+    #[error("no address pool can be used: {0}; {CORRECT}")]
+    NoPoolInOrder(InError),
     /// The family that it needs can not be known.
     #[error(
         "it has no cluster IP, which tells the IP family that it needs; a headless Service can not have an address"
@@ -53,6 +57,14 @@ pub enum Refusal {
     /// An address of no pool.
     #[error("{0} is in no address pool; add it to one, or ask for an address of a pool")]
     OutsidePools(IpAddr),
+    /// An address of no pool that could be read.
+    #[error("{address} is in no address pool that could be read, and {in_error}; {CORRECT}")]
+    OutsidePoolsInOrder {
+        /// The address.
+        address: IpAddr,
+        /// What could not be read.
+        in_error: InError,
+    },
     /// Two addresses of two pools.
     #[error("{} are of two pools ({}); both addresses of a Service must be of one pool", List(.addresses), List(.pools))]
     TwoPools {
@@ -76,6 +88,32 @@ pub enum Refusal {
         pool: String,
         /// Which there are.
         known: Names,
+    },
+    /// The pool of this name is in error.
+    #[error("it asks for pool {pool:?}, which is in error; {CORRECT}")]
+    PoolInError {
+        /// What it asks for.
+        pool: String,
+    },
+    /// There may be a pool of this name where nothing could be read.
+    #[error(
+        "it asks for pool {pool:?}, which is none of those that could be read, and {in_error}; {CORRECT}"
+    )]
+    PoolNotRead {
+        /// What it asks for.
+        pool: String,
+        /// What could not be read.
+        in_error: InError,
+    },
+    /// It has addresses of a pool that is in error, as far as can be known.
+    #[error("{}; it keeps {} until that is mended: {CORRECT}", why_in_doubt(.addresses, .from.as_ref(), .in_error), List(.addresses))]
+    InDoubt {
+        /// What it keeps.
+        addresses: Vec<IpAddr>,
+        /// The pool in error that it has them from; `None` where that is not known.
+        from: Option<Name>,
+        /// What could not be read.
+        in_error: InError,
     },
     /// The pool is not for this Service.
     #[error("pool {pool} is not for this Service: its serviceAllocation does not select {fence}")]
@@ -150,6 +188,50 @@ impl Refusal {
             self,
             Self::Full { .. } | Self::Exhausted { .. } | Self::Taken { .. }
         )
+    }
+}
+
+/// What could not be read of the pools, for a sentence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InError {
+    pools: Names,
+    more: bool,
+}
+
+impl InError {
+    pub(crate) fn of(pools: &PoolsInError) -> Self {
+        Self {
+            pools: Names::of(pools.labels.keys()),
+            more: pools.may_be_more,
+        }
+    }
+}
+
+impl fmt::Display for InError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pools = &self.pools;
+        if !pools.is_empty() {
+            let verb = if pools.first.len() > 1 { "are" } else { "is" };
+            write!(f, "{pools} {verb} in error")?;
+        }
+        match self.more {
+            true if pools.is_empty() => f.write_str(NOT_READ),
+            true => write!(f, ", and {NOT_READ}"),
+            false => Ok(()),
+        }
+    }
+}
+
+fn why_in_doubt(addresses: &[IpAddr], from: Option<&Name>, in_error: &InError) -> String {
+    match from {
+        Some(pool) => format!(
+            "pool {pool}, which {} came from, is in error",
+            List(addresses)
+        ),
+        None => format!(
+            "{} is in no address pool that could be read, and {in_error}",
+            List(addresses)
+        ),
     }
 }
 
@@ -260,3 +342,7 @@ impl<T: fmt::Display> fmt::Display for List<'_, T> {
         Ok(())
     }
 }
+
+const NOT_READ: &str = "a part of the configuration can not be read";
+const CORRECT: &str =
+    "correct that first (`ironlb validate`, and the Event on the object, say what is wrong)";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ironlb_controller_core::{Controller, Input, Output, Settings, StatusWrite, WriteOutcome};
-use ironlb_model::config::OnRemoval;
+use ironlb_model::config::{OnRemoval, PoolsInError};
 use ironlb_model::{
     Config, Event, Family, Ingress, IpFamilyPolicy, Labels, Name, Pool, Port, Protocol, Range,
     Service, ServiceAllocation, ServiceKey, Time,
@@ -89,6 +89,17 @@ pub(crate) fn config(pools: &[Pool]) -> Arc<Config> {
         pools: pools.collect(),
         ..Config::default()
     })
+}
+
+/// The same, while pools of these names are in error; `?` for those of which not even the name is known.
+pub(crate) fn config_in_error(pools: &[Pool], in_error: &[&str]) -> Arc<Config> {
+    let mut config = Arc::unwrap_or_clone(config(pools));
+    let named = in_error.iter().filter(|name| **name != "?");
+    config.pools_in_error = PoolsInError {
+        labels: named.map(|name| ((*name).into(), Labels::new())).collect(),
+        may_be_more: in_error.contains(&"?"),
+    };
+    Arc::new(config)
 }
 
 pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -179,8 +190,13 @@ impl Cluster {
 
     /// Starts the controller anew.
     pub(crate) fn start(&mut self, pools: &[Pool]) {
+        self.start_in_error(pools, &[]);
+    }
+
+    /// The same, while pools of these names are in error.
+    pub(crate) fn start_in_error(&mut self, pools: &[Pool], in_error: &[&str]) {
         self.controller = Controller::new(Settings::default());
-        self.give(Input::Config(config(pools)));
+        self.give(Input::Config(config_in_error(pools, in_error)));
         for service in self.api.services.values().cloned().collect::<Vec<_>>() {
             self.give(Input::ServiceApplied(Box::new(service)));
         }
@@ -195,6 +211,11 @@ impl Cluster {
 
     pub(crate) fn configure(&mut self, pools: &[Pool]) {
         self.give(Input::Config(config(pools)));
+        self.settle();
+    }
+
+    pub(crate) fn configure_in_error(&mut self, pools: &[Pool], in_error: &[&str]) {
+        self.give(Input::Config(config_in_error(pools, in_error)));
         self.settle();
     }
 

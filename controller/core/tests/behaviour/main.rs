@@ -4,6 +4,7 @@
 mod assignment;
 mod cluster;
 mod families;
+mod pools_in_error;
 mod reconfiguration;
 mod sharing;
 mod writing;

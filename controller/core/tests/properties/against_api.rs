@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ironlb_controller_core::{Controller, Input, Output, Settings, StatusWrite, WriteOutcome};
-use ironlb_model::{Config, Ingress, Labels, Namespace, Service, ServiceKey, Time};
+use ironlb_model::config::PoolsInError;
+use ironlb_model::{Config, Ingress, Labels, Name, Namespace, Service, ServiceKey, Time};
 use proptest::prelude::*;
 
 use crate::world::{Pools, key, may_share, pools, service};
@@ -24,6 +25,10 @@ enum Step {
     Late(usize),
     Tick,
     Restart,
+    /// It starts anew, and can not read some of the pools.
+    Break(u8),
+    /// What could not be read can be.
+    Mend,
 }
 
 /// What becomes of a write.
@@ -62,6 +67,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0usize..4).prop_map(Step::Late),
         3 => Just(Step::Tick),
         1 => Just(Step::Restart),
+        1 => any::<u8>().prop_map(Step::Break),
+        1 => Just(Step::Mend),
     ]
 }
 
@@ -69,6 +76,8 @@ struct World {
     controller: Controller,
     now: Time,
     pools: Pools,
+    /// Those of the pools that can not be read.
+    broken: BTreeSet<Name>,
     labels: Labels,
     api: BTreeMap<ServiceKey, Service>,
     version: u64,
@@ -87,6 +96,7 @@ impl World {
             controller: Controller::default(),
             now: Time::ZERO,
             pools,
+            broken: BTreeSet::new(),
             labels: Labels::new(),
             api: BTreeMap::new(),
             version: 0,
@@ -125,7 +135,19 @@ impl World {
                 }
             }
             Step::Pools(pools) => {
+                self.broken.clear();
                 self.pools = pools;
+                let config = self.config();
+                self.give(Input::Config(config));
+            }
+            Step::Break(bits) => {
+                let names = self.pools.keys().zip(0..);
+                let chosen = names.filter(|(_, n)| bits >> n & 1 == 1);
+                self.broken = chosen.map(|(name, _)| name.clone()).collect();
+                self.restart();
+            }
+            Step::Mend => {
+                self.broken.clear();
                 let config = self.config();
                 self.give(Input::Config(config));
             }
@@ -158,8 +180,15 @@ impl World {
     }
 
     fn config(&self) -> Arc<Config> {
+        let mut pools = self.pools.clone();
+        pools.retain(|name, _| !self.broken.contains(name));
+        let named = self.broken.iter().map(|name| (name.clone(), Labels::new()));
         Arc::new(Config {
-            pools: self.pools.clone(),
+            pools,
+            pools_in_error: PoolsInError {
+                labels: named.collect(),
+                may_be_more: false,
+            },
             ..Config::default()
         })
     }
@@ -361,10 +390,22 @@ proptest! {
         }
         world.settle();
         world.check_settled();
+        world.act(Step::Mend);
+        world.settle();
+        world.check_settled();
         let before = world.api.clone();
         world.restart();
         prop_assert_eq!(Vec::from(world.writes.clone()), Vec::new());
         world.settle();
-        prop_assert_eq!(world.api, before);
+        prop_assert_eq!(&world.api, &before);
+        for bits in [1, 2, 4, 8, 15] {
+            world.act(Step::Break(bits));
+            prop_assert_eq!(Vec::from(world.writes.clone()), Vec::new());
+            world.settle();
+            world.check_settled();
+            world.act(Step::Mend);
+            world.settle();
+            prop_assert_eq!(&world.api, &before);
+        }
     }
 }
