@@ -69,13 +69,26 @@ impl Manifest {
         matches!(self.body, Body::Configuration(..))
     }
 
-    /// Whether it says the same as `other`, which has its key, and nothing hangs on which of them counts. Bundles for
-    /// `kubectl apply` bring the Namespace that they need, each its own.
-    fn repeats(&self, other: &Self) -> bool {
+    /// The file that it is in, or whatever its source is called.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether it says the same as `other` in all that decides. Of configuration that is not known.
+    pub fn says_the_same(&self, other: &Self) -> bool {
         match (&self.body, &other.body) {
+            (Body::Service(this), Body::Service(other)) => this == other,
             (Body::Namespace(this), Body::Namespace(other)) => this == other,
+            (Body::Node(this), Body::Node(other)) => this == other,
+            (Body::EndpointSlice(this), Body::EndpointSlice(other)) => this == other,
             _ => false,
         }
+    }
+
+    /// Whether nothing hangs on which of them counts. Bundles for `kubectl apply` bring the Namespace that they need,
+    /// each its own.
+    fn repeats(&self, other: &Self) -> bool {
+        matches!(self.body, Body::Namespace(_)) && self.says_the_same(other)
     }
 
     /// The error that there is one with its key already.
@@ -137,8 +150,9 @@ impl Contents {
 
 impl Manifests {
     /// Puts objects together. Of two Services, EndpointSlices, Nodes or Namespaces with one key the first counts, and
-    /// an error says so; of two configuration objects [`lower`](crate::lower) says it.
-    pub fn gather(manifests: impl IntoIterator<Item = Manifest>) -> Self {
+    /// an error says so; of two configuration objects [`lower`](crate::lower) says it. `is_unreadable` where one of the
+    /// sources is: what is missing may then be in there.
+    pub fn gather(manifests: impl IntoIterator<Item = Manifest>, is_unreadable: bool) -> Self {
         let mut gathered = Self::default();
         let mut seen: BTreeMap<ManifestKey, Manifest> = BTreeMap::new();
         let mut order = Vec::new();
@@ -158,6 +172,9 @@ impl Manifests {
         }
         for manifest in order.iter().filter_map(|key| seen.remove(key)) {
             gathered.add(manifest.body);
+        }
+        if is_unreadable {
+            gathered.objects.mark_unreadable();
         }
         gathered
     }

@@ -66,11 +66,8 @@ pub fn read(sources: &[Source]) -> Manifests {
         errors.extend(contents.errors);
         unreadable |= contents.unreadable;
     }
-    let mut manifests = Manifests::gather(found);
+    let mut manifests = Manifests::gather(found, unreadable);
     manifests.errors.splice(..0, errors);
-    if unreadable {
-        manifests.objects.mark_unreadable();
-    }
     manifests
 }
 

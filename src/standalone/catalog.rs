@@ -34,6 +34,7 @@ pub(crate) struct Catalog {
     /// No manifest is about nodes: there is this one.
     is_alone: bool,
     config: Arc<Config>,
+    has_told_config: bool,
     services: Known<ServiceKey, Service>,
     slices: Known<SliceKey, EndpointSlice>,
     nodes: Known<Name, Node>,
@@ -43,12 +44,13 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// One with nothing in it yet, for the node of this name.
-    pub(crate) fn new(node: Name) -> Self {
+    /// One with nothing in it yet, for the node of this name. `config` was in force when the process before this one ended.
+    pub(crate) fn new(node: Name, config: Config) -> Self {
         Self {
             node,
             is_alone: false,
-            config: Arc::default(),
+            config: Arc::new(config),
+            has_told_config: false,
             services: Known::new(GRACE),
             slices: Known::new(SHORT_GRACE),
             nodes: Known::new(SHORT_GRACE),
@@ -60,7 +62,7 @@ impl Catalog {
     /// Takes in what the manifests say now. Gives the changes that follow at once, and what is wrong with the
     /// configuration.
     pub(crate) fn take(&mut self, now: Time, manifests: Manifests) -> (Vec<Change>, Vec<Error>) {
-        let lowered = ironlb_config::lower(&manifests.objects, &self.config);
+        let lowered = ironlb_config::lower_for(&manifests.objects, &self.config, &manifests.nodes);
         let mut changes = Vec::new();
         self.take_config(now, Arc::new(lowered.config), &mut changes);
         let keyed = by_key(manifests.namespaces, |it| it.name.clone());
@@ -134,15 +136,17 @@ impl Catalog {
     }
 
     fn take_config(&mut self, now: Time, config: Arc<Config>, changes: &mut Vec<Change>) {
-        if config == self.config {
-            self.lesser_config = None;
-        } else if lacks_something_of(&config, &self.config) {
+        let is_first = !std::mem::replace(&mut self.has_told_config, true);
+        let before = Arc::clone(&self.config);
+        if lacks_something_of(&config, &self.config) {
             let since = self.lesser_config.as_ref().map_or(now, |(_, since)| *since);
             self.lesser_config = Some((config, since));
         } else {
             self.lesser_config = None;
-            self.config = Arc::clone(&config);
-            changes.push(Change::Config(config));
+            self.config = config;
+        }
+        if is_first || self.config != before {
+            changes.push(Change::Config(Arc::clone(&self.config)));
         }
     }
 
@@ -271,7 +275,7 @@ mod tests {
 
     #[test]
     fn without_a_manifest_of_a_node_there_is_this_one() {
-        let mut catalog = Catalog::new("n1".into());
+        let mut catalog = Catalog::new("n1".into(), Config::default());
         let changes = take(&mut catalog, 0, &[WEB]);
         assert!(changes.contains(&Change::NodeApplied(Node {
             name: "n1".into(),
@@ -279,14 +283,14 @@ mod tests {
         })));
         assert!(catalog.has_own_node());
 
-        let mut catalog = Catalog::new("n1".into());
+        let mut catalog = Catalog::new("n1".into(), Config::default());
         take(&mut catalog, 0, &[WEB, NODE]);
         assert!(!catalog.has_own_node());
     }
 
     #[test]
     fn the_same_manifests_again_change_nothing() {
-        let mut catalog = Catalog::new("n1".into());
+        let mut catalog = Catalog::new("n1".into(), Config::default());
         assert!(!take(&mut catalog, 0, &[POOL, WEB, NODE]).is_empty());
         assert_eq!(take(&mut catalog, 1, &[POOL, WEB, NODE]), []);
         assert_eq!(catalog.deadline(), None);
@@ -294,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_service_is_gone_when_it_was_missing_for_a_while() {
-        let mut catalog = Catalog::new("n1".into());
+        let mut catalog = Catalog::new("n1".into(), Config::default());
         take(&mut catalog, 0, &[WEB]);
         assert_eq!(take(&mut catalog, 100, &[]), []);
         assert_eq!(take(&mut catalog, 500, &[]), []);
@@ -308,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_service_that_comes_back_in_time_was_never_gone() {
-        let mut catalog = Catalog::new("n1".into());
+        let mut catalog = Catalog::new("n1".into(), Config::default());
         take(&mut catalog, 0, &[WEB]);
         take(&mut catalog, 100, &[]);
         assert_eq!(take(&mut catalog, 900, &[WEB]), []);
@@ -317,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_node_is_gone_sooner_than_a_service() {
-        let mut catalog = Catalog::new("n1".into());
+        let mut catalog = Catalog::new("n1".into(), Config::default());
         take(
             &mut catalog,
             0,
@@ -344,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_pool_is_gone_when_it_was_missing_for_a_while_and_new_ones_come_at_once() {
-        let mut catalog = Catalog::new("n1".into());
+        let mut catalog = Catalog::new("n1".into(), Config::default());
         assert!(matches!(
             take(&mut catalog, 0, &[POOL])[0],
             Change::Config(_)
@@ -360,7 +364,7 @@ mod tests {
 
     #[test]
     fn what_the_state_needs_is_there_when_its_services_and_pools_are() {
-        let mut catalog = Catalog::new("n1".into());
+        let mut catalog = Catalog::new("n1".into(), Config::default());
         let (key, pool) = (web(), Name::from("first"));
         let held = || [(&key, Some(&pool))];
         assert!(!catalog.has(held()));

@@ -8,7 +8,9 @@
 //! This file is the wiring: it waits for changes, signals and deadlines, and hands on what [`site::Site`] gives.
 
 mod catalog;
+mod copy;
 mod directory;
+mod file;
 mod follow;
 mod forward;
 mod record;
@@ -137,7 +139,7 @@ async fn serve(args: &Args) -> Result<()> {
         // Not at once again, should the last look have failed.
         let due = site
             .deadline()
-            .map(|time| clock.instant(time).max(looked + directory::REST));
+            .map(|time| clock.instant(time).max(looked + file::REST));
         let next = due.map_or(again, |due| due.min(again));
         tokio::select! {
             name = signals.next() => {
@@ -166,7 +168,7 @@ async fn serve(args: &Args) -> Result<()> {
 /// Looks at the files, and says when to look again though nothing seems to happen.
 fn look(site: &mut Site, clock: &Clock) -> Instant {
     let pause = match site.look(clock.now()) {
-        Ok(true) => directory::REST,
+        Ok(true) => file::REST,
         Ok(false) => POLL,
         Err(error) => {
             tracing::error!(%error, "the manifests cannot be read; everything stays as it is");
@@ -211,7 +213,7 @@ async fn hand_on(
 async fn rest(touched: &mut mpsc::UnboundedReceiver<()>) {
     let limit = Instant::now() + LONGEST_BURST;
     while Instant::now() < limit {
-        match timeout(directory::REST, touched.recv()).await {
+        match timeout(file::REST, touched.recv()).await {
             Ok(Some(())) => {}
             Ok(None) | Err(_) => return,
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ironlb_config::Error;
 use ironlb_forward::Ruleset;
-use ironlb_model::{EndpointSlice, Name, Service, ServiceKey, SliceKey, Time};
+use ironlb_model::{Config, EndpointSlice, Name, Service, ServiceKey, SliceKey, Time};
 use ironlb_speaker_core::Input;
 
 use super::catalog::{Catalog, Change, GRACE};
@@ -78,11 +78,14 @@ impl Site {
                 StateFile::open(state)?,
             )))
         };
+        let directory = Directory::new(directory, state, !follow);
+        let remembered = directory.remembered();
+        let last_good = ironlb_config::lower(&remembered.objects, &Config::default());
         Ok(Self {
             node: node.into(),
             class,
-            directory: Directory::new(directory, state, !follow),
-            catalog: Catalog::new(node.into()),
+            directory,
+            catalog: Catalog::new(node.into(), last_good.config),
             status,
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
@@ -108,6 +111,7 @@ impl Site {
             Some(reading) => {
                 restless = reading.restless;
                 let (changes, errors) = self.catalog.take(now, reading.manifests);
+                self.directory.judge(&errors);
                 self.report([reading.errors, errors].concat());
                 self.take(now, changes);
             }
@@ -370,6 +374,31 @@ mod tests {
         assert_eq!(site.deadline(), Some(Time::from_secs(1)));
         look(&mut site, 1_000);
         assert!(fixture.held().is_empty());
+    }
+
+    #[test]
+    fn a_pool_that_broke_keeps_the_addresses_of_its_services_through_a_restart() {
+        let fixture = Fixture::new();
+        look(&mut fixture.open(), 0);
+        fixture.write("pool.yaml", &POOL.replace("/24", "/99"));
+        let mut site = fixture.open();
+        for milliseconds in [0, 1_000, 60_000] {
+            look(&mut site, milliseconds);
+            assert_eq!(fixture.held(), ["default/web"]);
+        }
+        assert!(site.errors[0].to_string().contains("/99"));
+        fixture.write("pool.yaml", &POOL.replace("192.0.2", "198.51.100"));
+        look(&mut site, 61_000);
+        look(&mut site, 62_000);
+        let state = state::read(&fixture.0.path().join("state"))
+            .unwrap()
+            .unwrap();
+        let held: Vec<_> = state
+            .values()
+            .flat_map(|it| &it.ips)
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(held, ["198.51.100.0"]);
     }
 
     #[test]

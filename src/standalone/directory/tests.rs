@@ -1,0 +1,378 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ironlb_model::Config;
+
+use super::*;
+
+const GOOD: &str =
+    "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {type: LoadBalancer}\n";
+const BROKEN: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: we";
+
+struct Folder {
+    root: tempfile::TempDir,
+    directory: Directory,
+    config: Config,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("manifests")).unwrap();
+        let directory = Self::open(root.path());
+        Self {
+            root,
+            directory,
+            config: Config::default(),
+        }
+    }
+
+    fn open(root: &Path) -> Directory {
+        Directory::new(&root.join("manifests"), &root.join("state"), true)
+    }
+
+    /// As after a new start of the process.
+    fn restart(&mut self) {
+        self.directory = Self::open(self.root.path());
+        let remembered = self.directory.remembered();
+        self.config = ironlb_config::lower(&remembered.objects, &Config::default()).config;
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join("manifests").join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    /// The reading once every file rests, judged as the site judges it.
+    fn read(&mut self) -> Reading {
+        let limit = Instant::now() + Duration::from_secs(10);
+        loop {
+            let reading = self.directory.read().unwrap();
+            if let Some(mut reading) = reading {
+                let lowered = ironlb_config::lower(&reading.manifests.objects, &self.config);
+                self.directory.judge(&lowered.errors);
+                self.config = lowered.config;
+                reading.errors.extend(lowered.errors);
+                if !reading.restless {
+                    return reading;
+                }
+            }
+            assert!(Instant::now() < limit, "no rest");
+        }
+    }
+
+    fn pools(&self) -> Vec<String> {
+        let pools = self.config.pools.values();
+        pools
+            .map(|pool| format!("{} {}", pool.name, pool.ranges[0]))
+            .collect()
+    }
+}
+
+fn services(reading: &Reading) -> Vec<String> {
+    let shown = |service: &ironlb_model::Service| match service.is_load_balancer {
+        true => service.key.name.to_string(),
+        false => format!("{} of another type", service.key.name),
+    };
+    let mut services: Vec<String> = reading.manifests.services.iter().map(shown).collect();
+    services.sort();
+    services
+}
+
+fn service(name: &str) -> String {
+    GOOD.replace("web", name)
+}
+
+/// The same Service, changed.
+fn inner(name: &str) -> String {
+    service(name).replace("LoadBalancer", "ClusterIP")
+}
+
+/// A Service that is not as it should be.
+fn wrong(name: &str) -> String {
+    service(name).replace("spec: {", "spec: {ports: 3, ")
+}
+
+fn pool(name: &str, addresses: &str) -> String {
+    format!(
+        "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: {name}}}\n\
+         spec: {{addresses: ['{addresses}']}}\n"
+    )
+}
+
+fn joined(documents: &[String]) -> String {
+    documents.join("---\n")
+}
+
+#[test]
+fn files_that_are_hidden_or_of_other_kinds_are_not_read() {
+    let mut folder = Folder::new();
+    for name in [".hidden.yaml", "web.yaml.swp", "notes.txt", "web.yaml~"] {
+        folder.write(name, BROKEN);
+    }
+    folder.write("web.yaml", GOOD);
+    let reading = folder.read();
+    assert_eq!(services(&reading), ["web"]);
+    assert!(reading.errors.is_empty());
+}
+
+#[test]
+fn directories_below_are_read_too() {
+    let mut folder = Folder::new();
+    fs::create_dir(folder.path("team")).unwrap();
+    fs::create_dir(folder.path(".git")).unwrap();
+    folder.write("team/web.yaml", GOOD);
+    folder.write(".git/old.yaml", BROKEN);
+    let reading = folder.read();
+    assert_eq!(services(&reading), ["web"]);
+    assert!(reading.errors.is_empty());
+}
+
+#[test]
+fn a_mounted_configmap_is_read_through_its_links() {
+    let mut folder = Folder::new();
+    for (state, text) in [("..first", service("web")), ("..second", service("other"))] {
+        fs::create_dir(folder.path(state)).unwrap();
+        folder.write(&format!("{state}/web.yaml"), text);
+    }
+    let swap = |folder: &Folder, state: &str| {
+        let link = folder.path("..new");
+        std::os::unix::fs::symlink(state, &link).unwrap();
+        fs::rename(link, folder.path("..data")).unwrap();
+    };
+    swap(&folder, "..first");
+    std::os::unix::fs::symlink("..data/web.yaml", folder.path("web.yaml")).unwrap();
+    assert_eq!(services(&folder.read()), ["web"]);
+    swap(&folder, "..second");
+    assert_eq!(services(&folder.read()), ["other"]);
+}
+
+#[test]
+fn a_file_that_breaks_counts_as_what_it_was_and_its_error_is_told() {
+    let mut folder = Folder::new();
+    folder.write("web.yaml", GOOD);
+    folder.read();
+    folder.write("web.yaml", BROKEN);
+    let reading = folder.read();
+    assert_eq!(services(&reading), ["web"]);
+    assert!(
+        reading.errors[0].source.ends_with("web.yaml"),
+        "{:?}",
+        reading.errors
+    );
+    folder.write("web.yaml", service("other"));
+    assert_eq!(services(&folder.read()), ["other"]);
+}
+
+#[test]
+fn a_broken_file_counts_as_what_it_was_also_after_a_restart() {
+    let mut folder = Folder::new();
+    folder.write("web.yaml", GOOD);
+    folder.read();
+    folder.write("web.yaml", BROKEN);
+    for _ in 0..2 {
+        folder.restart();
+        let reading = folder.read();
+        assert_eq!(services(&reading), ["web"]);
+        assert_eq!(reading.errors.len(), 1);
+    }
+}
+
+#[test]
+fn what_is_good_in_a_file_comes_in_and_what_is_wrong_stays_as_it_was() {
+    let mut folder = Folder::new();
+    folder.write("all.yaml", joined(&[service("a"), service("b")]));
+    folder.read();
+    folder.write(
+        "all.yaml",
+        joined(&[wrong("a"), inner("b"), service("new")]),
+    );
+    for _ in 0..2 {
+        let reading = folder.read();
+        assert_eq!(services(&reading), ["a", "b of another type", "new"]);
+        assert_eq!(reading.errors.len(), 1, "{:?}", reading.errors);
+        assert_eq!(reading.errors[0].object, "Service/a");
+        folder.restart();
+    }
+}
+
+#[test]
+fn each_object_keeps_the_state_that_it_was_good_in_last() {
+    let mut folder = Folder::new();
+    folder.write("all.yaml", joined(&[service("a"), service("b")]));
+    folder.read();
+    folder.write("all.yaml", joined(&[wrong("a"), inner("b")]));
+    folder.read();
+    folder.write("all.yaml", joined(&[wrong("a"), wrong("b")]));
+    for _ in 0..2 {
+        assert_eq!(services(&folder.read()), ["a", "b of another type"]);
+        folder.restart();
+    }
+}
+
+#[test]
+fn what_is_removed_beside_an_object_in_error_is_gone() {
+    let mut folder = Folder::new();
+    folder.write("all.yaml", joined(&[service("a"), service("b")]));
+    folder.read();
+    folder.write("all.yaml", wrong("a"));
+    assert_eq!(services(&folder.read()), ["a"]);
+    folder.write("all.yaml", "");
+    assert_eq!(services(&folder.read()), [""; 0]);
+}
+
+#[test]
+fn what_is_missing_while_a_part_cannot_be_read_may_be_in_that_part() {
+    let mut folder = Folder::new();
+    folder.write("all.yaml", joined(&[service("a"), service("b")]));
+    folder.read();
+    folder.write(
+        "all.yaml",
+        joined(&[service("new"), BROKEN.to_owned() + "\n"]),
+    );
+    for _ in 0..2 {
+        let reading = folder.read();
+        assert_eq!(services(&reading), ["a", "b", "new"]);
+        folder.restart();
+    }
+    folder.write("all.yaml", service("new"));
+    assert_eq!(services(&folder.read()), ["new"]);
+}
+
+#[test]
+fn a_line_between_two_documents_that_is_lost_takes_neither_of_them_away() {
+    let mut folder = Folder::new();
+    folder.write(
+        "all.yaml",
+        joined(&[pool("first", "192.0.2.0/24"), service("web")]),
+    );
+    folder.read();
+    folder.write("all.yaml", pool("first", "192.0.2.0/24") + &service("web"));
+    let reading = folder.read();
+    assert_eq!(services(&reading), ["web"]);
+    assert_eq!(folder.pools(), ["first 192.0.2.0/24"]);
+    assert!(!reading.errors.is_empty());
+}
+
+#[test]
+fn a_pool_in_error_keeps_its_addresses_also_after_a_restart() {
+    let mut folder = Folder::new();
+    folder.write(
+        "pools.yaml",
+        joined(&[pool("a", "192.0.2.0/24"), pool("b", "198.51.100.0/24")]),
+    );
+    folder.read();
+    folder.write(
+        "pools.yaml",
+        joined(&[pool("a", "192.0.2.0/99"), pool("b", "203.0.113.0/24")]),
+    );
+    for _ in 0..3 {
+        let reading = folder.read();
+        assert_eq!(folder.pools(), ["a 192.0.2.0/24", "b 203.0.113.0/24"]);
+        assert_eq!(reading.errors.len(), 1, "{:?}", reading.errors);
+        folder.restart();
+    }
+}
+
+#[test]
+fn of_a_service_in_two_files_the_one_in_force_stays_and_the_error_names_both() {
+    let mut folder = Folder::new();
+    folder.write("b.yaml", service("web"));
+    folder.read();
+    folder.write("a.yaml", inner("web"));
+    for _ in 0..2 {
+        let reading = folder.read();
+        assert_eq!(services(&reading), ["web"]);
+        let error = reading.errors[0].to_string();
+        assert!(
+            error.starts_with(folder.path("a.yaml:3").to_str().unwrap()),
+            "{error}"
+        );
+        assert!(
+            error.contains("\"default/web\" is there twice; Service/web ("),
+            "{error}"
+        );
+        assert!(error.contains("b.yaml:3) is in force"), "{error}");
+        folder.restart();
+    }
+    folder.read();
+    folder.remove("b.yaml");
+    let reading = folder.read();
+    assert_eq!(services(&reading), ["web of another type"]);
+    assert!(reading.errors.is_empty());
+}
+
+#[test]
+fn a_service_may_move_from_a_broken_file_to_another() {
+    let mut folder = Folder::new();
+    folder.write("old.yaml", service("web"));
+    folder.read();
+    folder.write("old.yaml", BROKEN);
+    folder.write("new.yaml", inner("web"));
+    let reading = folder.read();
+    assert_eq!(services(&reading), ["web of another type"]);
+    assert_eq!(reading.errors.len(), 1, "{:?}", reading.errors);
+}
+
+#[test]
+fn a_file_that_is_no_text_counts_as_what_it_was() {
+    let mut folder = Folder::new();
+    folder.write("web.yaml", GOOD);
+    folder.read();
+    folder.write("web.yaml", b"apiVersion: v1\n\xff\n");
+    let reading = folder.read();
+    assert_eq!(services(&reading), ["web"]);
+    let error = reading.errors[0].to_string();
+    assert!(error.ends_with("not UTF-8 text after byte 15"), "{error}");
+    folder.write("web.yaml", GOOD);
+    assert!(folder.read().errors.is_empty());
+}
+
+#[test]
+fn a_file_that_did_not_change_is_not_parsed_again() {
+    let mut folder = Folder::new();
+    folder.write("same.yaml", service("same"));
+    folder.write("web.yaml", service("web"));
+    folder.read();
+    let parsed = |folder: &Folder, name: &str| {
+        let file = &folder.directory.files[folder.path(name).to_str().unwrap()];
+        Arc::as_ptr(&file.good().values().next().unwrap().text)
+    };
+    let before = parsed(&folder, "same.yaml");
+    folder.write("web.yaml", inner("web"));
+    assert_eq!(services(&folder.read()), ["same", "web of another type"]);
+    assert_eq!(parsed(&folder, "same.yaml"), before);
+}
+
+#[test]
+fn a_file_that_is_removed_takes_its_objects_with_it() {
+    let mut folder = Folder::new();
+    folder.write("web.yaml", GOOD);
+    folder.read();
+    folder.remove("web.yaml");
+    assert_eq!(services(&folder.read()), [""; 0]);
+}
+
+#[test]
+fn a_directory_without_a_change_gives_no_reading() {
+    let mut folder = Folder::new();
+    folder.write("web.yaml", GOOD);
+    folder.read();
+    assert!(folder.directory.read().unwrap().is_none());
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_an_error_and_not_empty() {
+    let mut folder = Folder::new();
+    folder.write("web.yaml", GOOD);
+    folder.read();
+    fs::remove_dir_all(folder.root.path().join("manifests")).unwrap();
+    assert!(folder.directory.read().is_err());
+}
