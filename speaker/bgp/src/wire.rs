@@ -21,6 +21,7 @@ pub mod pack;
 mod reader;
 mod route_refresh;
 mod update;
+mod writer;
 
 pub use attribute::{
     Aggregator, AsPath, Attributes, Community, ExtendedCommunity, LargeCommunity, NextHop, Origin,
@@ -34,7 +35,9 @@ pub use negotiated::Negotiated;
 pub use nlri::Prefixes;
 pub use notification::{Notification, Reason};
 pub use open::Open;
-pub use pack::{EncodeError, EncodedAttributes, end_of_rib, pack, pack_message, withdraw};
+pub use pack::{
+    EncodeError, EncodedAttributes, end_of_rib, pack, pack_message, withdraw, withdraw_message,
+};
 pub use route_refresh::{RefreshKind, RouteRefresh};
 pub use update::Update;
 

@@ -2,12 +2,18 @@
 
 mod as_path;
 mod community;
+mod decode;
+mod encode;
+pub(crate) mod kind;
+mod reach;
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 pub use as_path::{AsPath, Segment};
 pub use community::{Community, ExtendedCommunity, LargeCommunity};
+pub(crate) use decode::{Decoded, decode};
+pub use reach::NextHop;
 
 /// What is said of routes, apart from the next hop of multiprotocol ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +22,8 @@ pub struct Attributes {
     pub origin: Origin,
     /// AS_PATH, in which AS4_PATH has been merged.
     pub as_path: AsPath,
-    /// NEXT_HOP, of routes in the NLRI field. Received only: what is sent has it from [`EncodedAttributes::new`](super::EncodedAttributes::new).
+    /// NEXT_HOP, of routes in the NLRI field. Received only: what is sent has it from
+    /// [`EncodedAttributes::new`](super::EncodedAttributes::new).
     pub next_hop: Option<Ipv4Addr>,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,
@@ -48,6 +55,25 @@ pub enum Origin {
     Incomplete,
 }
 
+impl Origin {
+    const fn of(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Igp),
+            1 => Some(Self::Egp),
+            2 => Some(Self::Incomplete),
+            _ => None,
+        }
+    }
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Igp => 0,
+            Self::Egp => 1,
+            Self::Incomplete => 2,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -65,22 +91,6 @@ pub struct Aggregator {
     pub asn: u32,
     /// The router that did.
     pub router_id: Ipv4Addr,
-}
-
-/// Where packets to a route are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NextHop {
-    /// An IPv4 address.
-    V4(Ipv4Addr),
-    /// An IPv6 address: a global one, or a link-local one alone.
-    V6(Ipv6Addr),
-    /// A global IPv6 address and the link-local one of the same router (RFC 2545 §3).
-    V6Pair {
-        /// The global one, or `::` of some senders that have none.
-        global: Ipv6Addr,
-        /// The link-local one, on the link of the session.
-        link_local: Ipv6Addr,
-    },
 }
 
 /// An optional attribute that means nothing to us.

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use super::framer::{self, Kind};
+use super::reader::Reader;
+use super::writer::counted_u8;
+
 /// A NOTIFICATION. Its sender closes the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
@@ -91,7 +95,15 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.text() {
             Some(text) => f.write_str(text),
-            None => write!(f, "error {} subcode {}", self.code, self.subcode),
+            None => match (Self {
+                subcode: 0,
+                ..*self
+            })
+            .text()
+            {
+                Some(text) => write!(f, "{text}, subcode {}", self.subcode),
+                None => write!(f, "error {}, subcode {}", self.code, self.subcode),
+            },
         }
     }
 }
@@ -105,17 +117,28 @@ impl Notification {
         }
     }
 
-    /// A Cease with a sentence for the operator of the peer (RFC 9003), cut to 255 bytes of UTF-8.
+    /// With a sentence for the operator of the peer (RFC 9003), cut to 255 bytes of UTF-8.
     ///
-    /// Only [`Reason::ADMIN_SHUTDOWN`] and [`Reason::ADMIN_RESET`] have it.
+    /// Only [`Reason::ADMIN_SHUTDOWN`] and [`Reason::ADMIN_RESET`] have it: for others it is left out.
     pub fn with_text(reason: Reason, text: &str) -> Self {
-        let _ = (reason, text);
-        todo!()
+        let mut data = Vec::new();
+        if has_text(reason) {
+            let text = text
+                .get(..text.floor_char_boundary(255))
+                .unwrap_or_default();
+            counted_u8(&mut data, |to| to.extend_from_slice(text.as_bytes()));
+        }
+        Self { reason, data }
     }
 
     /// The same inside of a hard reset (RFC 8538 §3.1): the peer does not keep our routes.
     pub fn into_hard_reset(self) -> Self {
-        todo!()
+        let mut data = vec![self.reason.code, self.reason.subcode];
+        data.extend(self.data);
+        Self {
+            reason: Reason::HARD_RESET,
+            data,
+        }
     }
 
     /// Whether routes are not to be kept over it (RFC 8538 §3).
@@ -123,25 +146,168 @@ impl Notification {
         self.reason == Reason::HARD_RESET
     }
 
-    /// What a hard reset carries; `self` when it is none or carries nothing.
+    /// What a hard reset carries; the same when it is none or carries nothing.
     pub fn cause(&self) -> Self {
-        todo!()
+        match self.data.as_slice() {
+            [code, subcode, data @ ..] if self.is_hard_reset() => Self {
+                reason: Reason {
+                    code: *code,
+                    subcode: *subcode,
+                },
+                data: data.to_vec(),
+            },
+            _ => self.clone(),
+        }
     }
 
-    /// What the peer's operator says (RFC 9003), in a hard reset too; control characters are escaped.
+    /// What the operator of the sender says (RFC 9003), in a hard reset too. Control characters are escaped, and bytes that are
+    /// not UTF-8 are replaced.
     pub fn text(&self) -> Option<String> {
-        todo!()
+        let cause = self.cause();
+        let text = Reader::new(&cause.data).counted_u8();
+        let text = text.filter(|text| has_text(cause.reason) && !text.is_empty())?;
+        let text = String::from_utf8_lossy(text);
+        let shown = text.chars().flat_map(|char| {
+            let escaped = char.is_control().then(|| char.escape_default());
+            let plain = escaped.is_none().then_some(char);
+            escaped.into_iter().flatten().chain(plain)
+        });
+        Some(shown.collect())
     }
 
     /// Reads the body; what is missing is taken as zero.
     pub fn decode(body: &[u8]) -> Self {
-        let _ = body;
-        todo!()
+        let mut reader = Reader::new(body);
+        let code = reader.u8().unwrap_or(0);
+        let subcode = reader.u8().unwrap_or(0);
+        Self {
+            reason: Reason { code, subcode },
+            data: reader.rest().to_vec(),
+        }
     }
 
     /// Appends the message; data is cut where a message of 4,096 bytes has no room.
     pub fn encode(&self, to: &mut Vec<u8>) {
-        let _ = to;
-        todo!()
+        let room = framer::MAX_LENGTH - framer::HEADER_LENGTH - 2;
+        framer::encode(to, Kind::Notification, |to| {
+            to.extend_from_slice(&[self.reason.code, self.reason.subcode]);
+            to.extend(self.data.iter().take(room));
+        });
+    }
+}
+
+impl fmt::Display for Notification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_hard_reset() && self.data.len() >= 2 {
+            write!(f, "hard reset: ")?;
+        }
+        write!(f, "{}", self.cause().reason)?;
+        match self.text() {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+const fn has_text(reason: Reason) -> bool {
+    matches!(reason, Reason::ADMIN_SHUTDOWN | Reason::ADMIN_RESET)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(notification: &Notification) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        notification.encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn every_reason_has_a_text_of_its_own() {
+        let texts: std::collections::BTreeSet<_> =
+            Reason::ALL.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), Reason::ALL.len());
+        assert!(Reason::ALL.is_sorted());
+    }
+
+    #[test]
+    fn an_unknown_subcode_prints_with_its_code() {
+        let text = |code, subcode| Reason { code, subcode }.to_string();
+        assert_eq!(text(6, 2), "administrative shutdown");
+        assert_eq!(text(6, 99), "cease, subcode 99");
+        assert_eq!(text(77, 1), "error 77, subcode 1");
+    }
+
+    #[test]
+    fn a_text_says_why_within_a_hard_reset_too() {
+        let shutdown = Notification::with_text(Reason::ADMIN_SHUTDOWN, "maintenance, back at 5");
+        assert_eq!(encoded(&shutdown)[19..22], [6, 2, 22]);
+        assert_eq!(
+            shutdown.to_string(),
+            "administrative shutdown: maintenance, back at 5"
+        );
+        let hard = shutdown.clone().into_hard_reset();
+        assert_eq!(encoded(&hard)[19..24], [6, 9, 6, 2, 22]);
+        assert_eq!(hard.cause(), shutdown);
+        assert_eq!(
+            hard.to_string(),
+            "hard reset: administrative shutdown: maintenance, back at 5"
+        );
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        let cut = Notification::with_text(Reason::ADMIN_RESET, &"ä".repeat(200));
+        assert_eq!(cut.text(), Some("ä".repeat(127)));
+    }
+
+    #[test]
+    fn a_text_cannot_write_to_the_terminal() {
+        let text = Notification::with_text(Reason::ADMIN_RESET, "a\x1b[2Jb\n").text();
+        assert_eq!(text.as_deref(), Some("a\\u{1b}[2Jb\\n"));
+    }
+
+    #[test]
+    fn other_reasons_have_no_text() {
+        let refused = Notification::with_text(Reason::COLLISION, "no");
+        assert!(refused.data.is_empty());
+        let received = Notification::decode(&[6, 7, 2, b'n', b'o']);
+        assert_eq!(received.text(), None);
+    }
+
+    #[test]
+    fn what_is_cut_short_is_read_as_far_as_it_goes() {
+        assert_eq!(
+            Notification::decode(&[]).reason,
+            Reason {
+                code: 0,
+                subcode: 0
+            }
+        );
+        assert_eq!(Notification::decode(&[6, 2, 9, b'x']).text(), None);
+        assert_eq!(Notification::decode(&[6, 9, 6]).to_string(), "hard reset");
+    }
+
+    #[test]
+    fn too_much_data_is_cut_to_the_longest_message() {
+        let long = Notification {
+            reason: Reason::OPEN,
+            data: vec![1; 5000],
+        };
+        assert_eq!(encoded(&long).len(), 4096);
+    }
+
+    proptest! {
+        #[test]
+        fn a_notification_survives_the_round_trip(
+            code in any::<u8>(), subcode in any::<u8>(), data in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let notification = Notification { reason: Reason { code, subcode }, data };
+            prop_assert_eq!(Notification::decode(&encoded(&notification)[19..]), notification.clone());
+            prop_assert!(!notification.to_string().is_empty());
+        }
     }
 }

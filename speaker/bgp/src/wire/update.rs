@@ -4,9 +4,13 @@
 use ipnet::IpNet;
 use ironlb_model::Family;
 
-use super::{Action, Attributes, Error, Fault, Negotiated, NextHop, Prefixes};
+use super::attribute::{self, Decoded, kind};
+use super::reader::Reader;
+use super::{Action, Attributes, Error, Fault, FaultKind, Negotiated, NextHop, Prefixes};
 
 /// Routes come and go.
+///
+/// A prefix may be among the withdrawn and among the announced: it is announced then (RFC 4271 §4.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update<'a> {
     /// Gone: the field of its own, IPv4.
@@ -32,10 +36,31 @@ impl<'a> Update<'a> {
     ///
     /// # Errors
     /// Only what RFC 7606 resets the session for. Anything milder is in [`faults`](Self::faults), and heeded by
-    /// [`announced`](Self::routes_announced) and [`withdrawn`](Self::routes_withdrawn).
+    /// [`routes_announced`](Self::routes_announced) and [`routes_withdrawn`](Self::routes_withdrawn).
     pub fn decode(body: &'a [u8], negotiated: &Negotiated) -> Result<Self, Error> {
-        let _ = (body, negotiated);
-        todo!()
+        let fields = Fields::decode(body)?;
+        let mut decoded = attribute::decode(fields.attributes, negotiated)?;
+        let (mut withdrawn, mut announced) = (fields.withdrawn, fields.announced);
+        if !negotiated.ipv4 && !(withdrawn.is_empty() && announced.is_empty()) {
+            decoded.faults.push(UNEXPECTED_IPV4);
+            (withdrawn, announced) = (Prefixes::none(Family::V4), Prefixes::none(Family::V4));
+        }
+        demand_well_known(&mut decoded, announced.is_empty(), negotiated);
+        let has_routes = !fields.announced.is_empty() || decoded.has(kind::MP_REACH_NLRI);
+        if let Some(error) = routes_unknown(&decoded, has_routes) {
+            return Err(error);
+        }
+        let none = Prefixes::none(Family::V6);
+        Ok(Self {
+            withdrawn,
+            unreachable: decoded.unreach.unwrap_or(none),
+            announced,
+            reachable: decoded.reach.map_or(none, |reach| reach.prefixes),
+            next_hop: decoded.reach.map(|reach| reach.next_hop),
+            end_of_rib: fields.end_of_rib(&decoded, negotiated),
+            attributes: decoded.attributes,
+            faults: decoded.faults,
+        })
     }
 
     /// The strongest of what the faults ask for; `None` when there are none.
@@ -45,24 +70,100 @@ impl<'a> Update<'a> {
 
     /// The routes to add or replace; none when a fault turns them into withdrawals.
     pub fn routes_announced(&self) -> impl Iterator<Item = IpNet> + use<'a> {
-        let none = self.action() == Some(Action::TreatAsWithdraw);
-        let (announced, reachable) = if none {
-            (Prefixes::none(Family::V4), Prefixes::none(Family::V4))
-        } else {
-            (self.announced, self.reachable)
-        };
-        announced.iter().chain(reachable.iter())
+        let (announced, _) = self.divided();
+        announced.into_iter().flat_map(|prefixes| prefixes.iter())
     }
 
     /// The routes to remove, those included that a fault turns into withdrawals.
     pub fn routes_withdrawn(&self) -> impl Iterator<Item = IpNet> + use<'a> {
-        let too = self.action() == Some(Action::TreatAsWithdraw);
-        let (announced, reachable) = if too {
-            (self.announced, self.reachable)
-        } else {
-            (Prefixes::none(Family::V4), Prefixes::none(Family::V4))
-        };
-        let gone = self.withdrawn.iter().chain(self.unreachable.iter());
-        gone.chain(announced.iter()).chain(reachable.iter())
+        let (_, too) = self.divided();
+        let withdrawn = [self.withdrawn, self.unreachable].into_iter().chain(too);
+        withdrawn.flat_map(|prefixes| prefixes.iter())
     }
+
+    /// The announced routes: those to take, and those to withdraw. One of the two is empty.
+    fn divided(&self) -> ([Prefixes<'a>; 2], [Prefixes<'a>; 2]) {
+        let announced = [self.announced, self.reachable];
+        let none = announced.map(|prefixes| Prefixes::none(prefixes.family()));
+        if self.action() >= Some(Action::TreatAsWithdraw) {
+            (none, announced)
+        } else {
+            (announced, none)
+        }
+    }
+}
+
+/// Prefixes in the fields for IPv4 while IPv4 is not exchanged.
+const UNEXPECTED_IPV4: Fault = Fault {
+    attribute: None,
+    kind: FaultKind::Family,
+    action: Action::AttributeDiscard,
+};
+
+/// The parts of the message.
+struct Fields<'a> {
+    withdrawn: Prefixes<'a>,
+    attributes: &'a [u8],
+    announced: Prefixes<'a>,
+}
+
+impl<'a> Fields<'a> {
+    fn decode(body: &'a [u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(body);
+        let withdrawn = reader.counted_u16();
+        let withdrawn = withdrawn.ok_or(Error::Update("the withdrawn routes reach beyond it"))?;
+        let attributes = reader.counted_u16();
+        let attributes = attributes.ok_or(Error::Update("the attributes reach beyond it"))?;
+        let prefixes =
+            |bytes, field| Prefixes::decode(Family::V4, bytes).ok_or(Error::Network { field });
+        Ok(Self {
+            withdrawn: prefixes(withdrawn, "Withdrawn Routes")?,
+            attributes,
+            announced: prefixes(reader.rest(), "Network Layer Reachability Information")?,
+        })
+    }
+
+    /// The family that it says no more routes follow of: nothing at all for IPv4, or an empty MP_UNREACH_NLRI alone.
+    fn end_of_rib(&self, decoded: &Decoded<'_>, negotiated: &Negotiated) -> Option<Family> {
+        if !self.withdrawn.is_empty() || !self.announced.is_empty() {
+            return None;
+        }
+        if self.attributes.is_empty() {
+            return negotiated.ipv4.then_some(Family::V4);
+        }
+        let alone = decoded
+            .unreach
+            .filter(|_| !decoded.has_more_than_unreach())?;
+        (alone.is_empty() && decoded.faults.is_empty()).then_some(alone.family())
+    }
+}
+
+/// Notes which attributes are missing that announced routes must have (RFC 4271 §5, RFC 4760 §3).
+fn demand_well_known(decoded: &mut Decoded<'_>, no_classic: bool, negotiated: &Negotiated) {
+    if no_classic && decoded.reach.is_none() {
+        return;
+    }
+    decoded.demand(kind::ORIGIN);
+    decoded.demand(kind::AS_PATH);
+    if !no_classic {
+        decoded.demand(kind::NEXT_HOP);
+    }
+    if negotiated.internal {
+        decoded.demand(kind::LOCAL_PREF);
+    }
+}
+
+/// Routes cannot be treated as withdrawn when there are none, but attributes: those for them may not have been understood
+/// (RFC 7606 §5.2).
+fn routes_unknown(decoded: &Decoded<'_>, has_routes: bool) -> Option<Error> {
+    let (fault, bytes) = decoded.withdrawing?;
+    let doubtful =
+        !has_routes && (decoded.has_more_than_unreach() || fault.kind == FaultKind::Overrun);
+    doubtful.then(|| Error::Attribute {
+        fault: Fault {
+            action: Action::SessionReset,
+            ..fault
+        },
+        bytes: bytes.to_vec(),
+    })
 }
