@@ -37,7 +37,7 @@ impl Open {
         let hold_time = reader.u16().ok_or(SHORT)?;
         let router_id = Ipv4Addr::from_bits(reader.u32().ok_or(SHORT)?);
         let capabilities = parameters(reader)?;
-        let asn = capabilities.four_octet_as.unwrap_or(field.into());
+        let asn = capabilities.four_octet_as.unwrap_or_else(|| field.into());
         if field == 0 || asn == 0 || asn == u32::from(AS_TRANS) {
             return Err(Error::PeerAs(asn));
         }

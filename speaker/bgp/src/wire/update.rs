@@ -41,7 +41,8 @@ impl<'a> Update<'a> {
         let fields = Fields::decode(body)?;
         let mut decoded = attribute::decode(fields.attributes, negotiated)?;
         let (mut withdrawn, mut announced) = (fields.withdrawn, fields.announced);
-        if !negotiated.ipv4 && !(withdrawn.is_empty() && announced.is_empty()) {
+        let has_ipv4 = !withdrawn.is_empty() || !announced.is_empty();
+        if has_ipv4 && !negotiated.ipv4 {
             decoded.faults.push(UNEXPECTED_IPV4);
             (withdrawn, announced) = (Prefixes::none(Family::V4), Prefixes::none(Family::V4));
         }
