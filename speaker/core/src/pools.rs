@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ironlb_model::addr::number;
-use ironlb_model::{BgpAdvertisement, Config, Family, L2Advertisement, Name, Pool, Range};
+use ironlb_model::{BgpAdvertisement, Config, Family, L2Advertisement, Labels, Name, Pool, Range};
 
 use crate::retired::selects;
 
@@ -34,10 +34,14 @@ impl PoolIndex {
         };
         let mut ranges: Vec<(Range, Name)> = config.pools.values().flat_map(of_pool).collect();
         ranges.sort();
-        let advertised = |pool: &Pool| (pool.name.clone(), Advertised::new(pool, config));
+        let good = config.pools.values().map(|pool| (&pool.name, &pool.labels));
+        // A good pool comes later, so that it counts where there is one of the same name.
+        let all = config.pools_in_error.labels.iter().chain(good);
+        let advertised =
+            |(name, labels): (&Name, &_)| (name.clone(), Advertised::new(name, labels, config));
         Self {
             ranges,
-            advertised: config.pools.values().map(advertised).collect(),
+            advertised: all.map(advertised).collect(),
         }
     }
 
@@ -58,9 +62,9 @@ impl PoolIndex {
 }
 
 impl Advertised {
-    fn new(pool: &Pool, config: &Config) -> Self {
-        let layer2 = |advertisement: &&L2Advertisement| selects(&advertisement.pools, pool);
-        let bgp = |advertisement: &&BgpAdvertisement| selects(&advertisement.pools, pool);
+    fn new(pool: &Name, labels: &Labels, config: &Config) -> Self {
+        let layer2 = |one: &&L2Advertisement| selects(&one.pools, pool, labels);
+        let bgp = |one: &&BgpAdvertisement| selects(&one.pools, pool, labels);
         let l2 = config.l2_advertisements.values().filter(layer2);
         let routed = config.bgp_advertisements.values().filter(bgp);
         Self {
@@ -104,10 +108,11 @@ impl<'a> Facts<'a> {
         let pool = config.pools.get(pool)?;
         let layer2 = config.l2_advertisements.values();
         let bgp = config.bgp_advertisements.values();
+        let selects = |selection| selects(selection, &pool.name, &pool.labels);
         Some(Self {
             ranges: &pool.ranges,
-            layer2: layer2.filter(|one| selects(&one.pools, pool)).collect(),
-            bgp: bgp.filter(|one| selects(&one.pools, pool)).collect(),
+            layer2: layer2.filter(|one| selects(&one.pools)).collect(),
+            bgp: bgp.filter(|one| selects(&one.pools)).collect(),
         })
     }
 }

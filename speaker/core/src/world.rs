@@ -7,7 +7,8 @@ use std::sync::Arc;
 use ironlb_model::addr::address;
 use ironlb_model::config::OnRemoval;
 use ironlb_model::{
-    Config, EndpointSlice, Labels, Name, Node, Range, Service, ServiceKey, SliceKey, TrafficPolicy,
+    Config, EndpointSlice, Labels, Name, Node, Pool, Range, Service, ServiceKey, SliceKey,
+    TrafficPolicy,
 };
 
 use crate::decide::Reason;
@@ -75,8 +76,9 @@ impl World {
     /// announced as it was, until the controller has moved it.
     pub fn set_config(&mut self, config: Arc<Config>) -> Affected {
         let kept_by_pool = |ip: &IpAddr| self.is_kept_by_pool(*ip, &config);
-        let held = self.sharers.keys().filter(|ip| !kept_by_pool(ip)).copied();
-        let config = retain(&self.config, &self.pools, config.clone(), held);
+        let held = self.sharers.keys().filter(|ip| !kept_by_pool(ip));
+        let held = held.filter_map(|ip| Some((*ip, self.former_pool_of(*ip)?)));
+        let config = retain(&self.config, config.clone(), held);
         let outside = self.outside();
         let changed = changed_ranges(&self.config, &config);
         self.pools = PoolIndex::new(&config);
@@ -210,16 +212,23 @@ impl World {
     }
 
     /// The pool that an address of `record` is announced for: the one that has it; else the one that it was taken from,
-    /// where that one says `onRemoval: Hold`; else what lives on of the one that had it.
+    /// where that one says `onRemoval: Hold` or is in error; else what lives on of the one that had it.
     pub(crate) fn pool_of(&self, record: &Record, ip: IpAddr) -> Option<&Name> {
-        let holds = || {
-            let pool = self.config.pools.get(record.allocated_from.as_ref()?)?;
-            (pool.on_removal == OnRemoval::Hold).then_some(&pool.name)
-        };
         match self.pools.pool_of(ip) {
             Some(pool) if !is_retired(pool) => Some(pool),
-            retired => holds().or(retired),
+            retired => kept_by(record, &self.config).or(retired),
         }
+    }
+
+    /// The pool that an address is announced for, whichever Service holds it.
+    fn former_pool_of(&self, ip: IpAddr) -> Option<&Name> {
+        let in_error = || {
+            let mut kept = self
+                .records_on(ip)
+                .filter_map(|one| kept_by(one, &self.config));
+            kept.find(|pool| self.config.pools_in_error.has(pool))
+        };
+        self.pools.pool_of(ip).or_else(in_error)
     }
 
     /// Whether `ip` is announced for a Service although the configuration has no pool for it any more.
@@ -234,15 +243,15 @@ impl World {
         node.is_excluded() && !self.ignore_exclude_label
     }
 
-    /// Whether a pool of `config` says that a Service on `ip` may keep it, wherever the pool's addresses are.
+    /// Whether `config` lets a Service on `ip` keep it, wherever its pool's addresses are.
     fn is_kept_by_pool(&self, ip: IpAddr, config: &Config) -> bool {
-        let records = self
-            .sharers(ip)
-            .iter()
-            .filter_map(|key| self.services.get(key));
-        let mut pools =
-            records.filter_map(|record| config.pools.get(record.allocated_from.as_ref()?));
-        pools.any(|pool| pool.on_removal == OnRemoval::Hold)
+        self.records_on(ip)
+            .any(|record| kept_by(record, config).is_some())
+    }
+
+    fn records_on(&self, ip: IpAddr) -> impl Iterator<Item = &Record> {
+        let sharers = self.sharers(ip).iter();
+        sharers.filter_map(|key| self.services.get(key))
     }
 
     /// The Services with an address in no pool: any change of the configuration may concern them.
@@ -315,6 +324,18 @@ impl World {
             holders.shrink_to_fit();
         }
     }
+}
+
+/// The pool of `config` that lets a Service keep addresses which no pool has: the one that they were taken from, where that
+/// says `onRemoval: Hold`, or is in error, so that nobody can say which addresses it has.
+fn kept_by<'c>(record: &Record, config: &'c Config) -> Option<&'c Name> {
+    let from = record.allocated_from.as_ref()?;
+    let holds = |pool: &&Pool| pool.on_removal == OnRemoval::Hold;
+    let holding = config.pools.get(from).filter(holds);
+    let in_error = || config.pools_in_error.labels.get_key_value(from);
+    holding
+        .map(|pool| &pool.name)
+        .or_else(|| in_error().map(|(name, _)| name))
 }
 
 impl Record {
@@ -509,3 +530,6 @@ mod tests {
         assert_eq!(record.invalid_ip.as_deref(), Some("300.1.1.1"));
     }
 }
+
+#[cfg(test)]
+mod pools_in_error;
