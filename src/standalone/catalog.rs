@@ -126,7 +126,7 @@ impl Catalog {
     ) -> bool {
         held.into_iter().all(|(service, pool)| {
             self.services.current.contains_key(service)
-                && pool.is_none_or(|pool| self.config.pools.contains_key(pool))
+                && pool.is_none_or(|pool| is_there(&self.config, pool))
         })
     }
 
@@ -228,12 +228,21 @@ fn by_key<K: Ord, T>(objects: Vec<T>, key: impl Fn(&T) -> K) -> BTreeMap<K, T> {
     keyed
 }
 
+/// Whether there is a pool of this name, if only in error.
+fn is_there(config: &Config, pool: &Name) -> bool {
+    config.pools.contains_key(pool) || config.pools_in_error.has(pool)
+}
+
 /// Whether an object, or a part of a pool, that `before` has is not in `after`.
 fn lacks_something_of(after: &Config, before: &Config) -> bool {
     fn lacks<T>(after: &BTreeMap<Name, T>, before: &BTreeMap<Name, T>) -> bool {
         before.keys().any(|name| !after.contains_key(name))
     }
-    lacks(&after.pools, &before.pools)
+    let mut pools = before
+        .pools
+        .keys()
+        .chain(before.pools_in_error.labels.keys());
+    pools.any(|pool| !is_there(after, pool))
         || lacks(&after.l2_advertisements, &before.l2_advertisements)
         || lacks(&after.bgp_advertisements, &before.bgp_advertisements)
         || lacks(&after.peers, &before.peers)
@@ -360,6 +369,20 @@ mod tests {
             take(&mut catalog, 1_200, &[POOL])[..],
             [Change::Config(_)]
         ));
+    }
+
+    #[test]
+    fn a_pool_in_error_is_there_and_gone_when_it_was_missing_for_a_while() {
+        let broken = POOL.replace("/24", "/99");
+        let mut catalog = Catalog::new("n1".into(), Config::default());
+        catalog.take(Time::ZERO, manifests(&[WEB, &broken]));
+        let (key, pool) = (web(), Name::from("first"));
+        assert!(catalog.has([(&key, Some(&pool))]));
+        let is_config = |change: &Change| matches!(change, Change::Config(_));
+        assert!(!take(&mut catalog, 100, &[WEB]).iter().any(is_config));
+        let changes = catalog.tick(Time::from_millis(1_100));
+        assert!(changes.iter().any(is_config));
+        assert!(!catalog.has([(&key, Some(&pool))]));
     }
 
     #[test]

@@ -402,6 +402,25 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_that_is_broken_when_nothing_remembers_it_keeps_the_addresses_too() {
+        let fixture = Fixture::new();
+        look(&mut fixture.open(), 0);
+        fs::remove_file(state::copy_path(&fixture.0.path().join("state"))).unwrap();
+        fixture.write("pool.yaml", &POOL.replace("/24", "/99"));
+        let mut site = fixture.open();
+        for milliseconds in [0, 1_000, 60_000] {
+            look(&mut site, milliseconds);
+            assert_eq!(fixture.held(), ["default/web"]);
+        }
+        let shown = site.services[&ServiceKey::new("default", "web")].clone();
+        assert_eq!(shown.ingress[0].ip, "192.0.2.0");
+        fixture.write("pool.yaml", "");
+        look(&mut site, 61_000);
+        look(&mut site, 62_000);
+        assert!(fixture.held().is_empty());
+    }
+
+    #[test]
     fn a_service_that_is_back_when_its_time_is_over_was_never_gone() {
         let fixture = Fixture::new();
         let mut site = fixture.open();
