@@ -27,8 +27,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::drive::Drive;
 use crate::lease::Candidate;
-use crate::metrics::PoolMetrics;
 use crate::write::Writer;
+
+pub use crate::metrics::PoolMetrics;
 
 /// Gives addresses to Services of type LoadBalancer
 #[derive(Clone, Debug, clap::Args)]

@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 /// MetalLB's gauges of its allocator, by pool.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PoolMetrics {
+pub struct PoolMetrics {
     total: Gauges,
     total_v4: Gauges,
     total_v6: Gauges,
@@ -32,7 +32,8 @@ struct Pool {
 }
 
 impl PoolMetrics {
-    pub(crate) fn register(registry: &mut Registry) -> Self {
+    /// Gauges that `registry` shows.
+    pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let allocator = registry.sub_registry_with_prefix("metallb_allocator");
         let mut register =
@@ -67,7 +68,7 @@ impl PoolMetrics {
     }
 
     /// Shows these pools and no others.
-    pub(crate) fn show(&self, usage: &BTreeMap<Name, Usage>) {
+    pub fn show(&self, usage: &BTreeMap<Name, Usage>) {
         for (gauges, value) in self.gauges() {
             gauges.clear();
             for (pool, usage) in usage {

@@ -234,22 +234,26 @@ fn input(event: LinkEvent) -> Input {
 }
 
 /// Relates the cores' time to the monotonic clock.
-struct Clock {
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
     origin: Instant,
 }
 
 impl Clock {
-    fn start() -> Self {
+    /// One that begins now, at [`Time::ZERO`].
+    pub fn start() -> Self {
         Self {
             origin: Instant::now(),
         }
     }
 
-    fn now(&self) -> Time {
+    /// The time that it is.
+    pub fn now(&self) -> Time {
         Time::ZERO + self.origin.elapsed()
     }
 
-    fn instant(&self, time: Time) -> Instant {
+    /// When the clock says `time`.
+    pub fn instant(&self, time: Time) -> Instant {
         self.origin + time.since(Time::ZERO)
     }
 }

@@ -5,10 +5,12 @@
 //!
 //! Start with [`drive`], the loop that every speaker runs; [`kubernetes`] feeds it in a cluster.
 
+mod args;
 pub mod drive;
 pub mod kubernetes;
 mod layer2_status;
-mod metrics;
+pub mod metrics;
 mod sockets;
 
+pub use args::SpeakerArgs;
 pub use sockets::Traffic;

@@ -1,4 +1,4 @@
-//! What a speaker shows to dashboards, under MetalLB's names.
+//! What a speaker shows to dashboards, under MetalLB's names. Start with [`register`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,12 +7,29 @@ use std::sync::atomic::AtomicI64;
 use ironlb_l2::Counters;
 use ironlb_model::ServiceKey;
 use ironlb_speaker_core::Speaker;
+use ironlb_watch::admin::Refresh;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::Traffic;
+use crate::drive::Client;
+
+/// Has `registry` show what `speaker` announces and counts, as that of node `node`. The gauges are brought up to date by the
+/// refresh that is returned.
+pub fn register(registry: &mut Registry, speaker: Client, node: String) -> Refresh {
+    let metrics = Metrics::register(registry);
+    Box::new(move || {
+        let (speaker, metrics, node) = (speaker.clone(), metrics.clone(), node.clone());
+        Box::pin(async move {
+            // One that has stopped has nothing to say.
+            if let Ok(snapshot) = speaker.ask(Snapshot::of).await {
+                metrics.show(&node, &snapshot);
+            }
+        })
+    })
+}
 
 type Gauges<L> = Family<L, Gauge<i64, AtomicI64>>;
 
