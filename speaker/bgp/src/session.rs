@@ -1,0 +1,477 @@
+//! One connection from its OPEN to its end: OpenSent, OpenConfirm, Established (RFC 4271 §8.2.2).
+//!
+//! What comes before there is a connection, and what two connections mean for each other, is the [`Peer`](crate::Peer)'s.
+
+mod agreement;
+mod cause;
+mod outbox;
+mod received;
+mod table;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ironlb_model::{Family, Time};
+
+pub use agreement::Agreement;
+pub(crate) use agreement::{Offer, Refusal};
+pub use cause::{Cause, Side};
+pub(crate) use outbox::Outbox;
+pub use outbox::{Counters, Messages};
+use received::Exceeded;
+pub(crate) use received::Received;
+pub use received::{Count, Faults};
+pub use table::State;
+pub(crate) use table::{Action, Event, action};
+
+use crate::io::Connection;
+use crate::timers::{Timer, Timers};
+use crate::wire::{
+    Error, Frame, Framer, Kind, Notification, Open, Reason, RefreshKind, RouteRefresh, Update,
+    encode_keepalive,
+};
+
+/// A connection on which our OPEN has been sent.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: Connection,
+    local: SocketAddr,
+    remote: SocketAddr,
+    began: Time,
+    offer: Offer,
+    phase: Phase,
+    framer: Framer,
+    timers: Timers,
+    /// Whether the system has taken all that was to be sent.
+    drained: bool,
+    /// A KEEPALIVE is due as soon as it has.
+    keepalive_waits: bool,
+    maximum_prefixes: Option<u32>,
+}
+
+/// How far it has come, with what is known there.
+#[derive(Debug)]
+enum Phase {
+    OpenSent,
+    OpenConfirm(Box<Agreement>),
+    Established(Box<Established>),
+}
+
+#[derive(Debug)]
+struct Established {
+    agreement: Agreement,
+    since: Time,
+    received: Received,
+}
+
+/// What a step of a session means for its peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing.
+    Continue,
+    /// The peer's OPEN is good: two connections may be one too many now.
+    Opened,
+    /// The session is up.
+    Established,
+    /// The peer wants all routes of a family again.
+    Resend { family: Family, framed: bool },
+    /// It is over: closed, and to be forgotten.
+    Ended(Cause),
+}
+
+impl Session {
+    /// Sends our OPEN on a new connection.
+    pub(crate) fn open(
+        now: Time,
+        connection: Connection,
+        (local, remote): (SocketAddr, SocketAddr),
+        offer: Offer,
+        maximum_prefixes: Option<u32>,
+        out: &mut Outbox,
+    ) -> Self {
+        let mut framer = Framer::new();
+        framer.set_extended(offer.open.capabilities.extended_message);
+        let mut session = Self {
+            connection,
+            local,
+            remote,
+            began: now,
+            offer,
+            phase: Phase::OpenSent,
+            framer,
+            timers: Timers::default(),
+            drained: true,
+            keepalive_waits: false,
+            maximum_prefixes,
+        };
+        let mut bytes = Vec::new();
+        session.offer.open.encode(&mut bytes);
+        session.send(now, bytes, out);
+        session.timers.set(Timer::Hold, now, OPEN_HOLD_TIME);
+        session
+    }
+
+    pub(crate) const fn connection(&self) -> Connection {
+        self.connection
+    }
+
+    pub(crate) const fn began(&self) -> Time {
+        self.began
+    }
+
+    pub(crate) const fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    pub(crate) const fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    pub(crate) const fn state(&self) -> State {
+        match self.phase {
+            Phase::OpenSent => State::OpenSent,
+            Phase::OpenConfirm(_) => State::OpenConfirm,
+            Phase::Established(_) => State::Established,
+        }
+    }
+
+    /// What was agreed on, once the peer's OPEN is there.
+    pub(crate) const fn agreement(&self) -> Option<&Agreement> {
+        match &self.phase {
+            Phase::OpenSent => None,
+            Phase::OpenConfirm(agreement) => Some(agreement),
+            Phase::Established(established) => Some(&established.agreement),
+        }
+    }
+
+    /// Since when it is Established.
+    pub(crate) const fn established(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Established(established) => Some(established.since),
+            Phase::OpenSent | Phase::OpenConfirm(_) => None,
+        }
+    }
+
+    /// What the peer has announced.
+    pub(crate) const fn received(&self) -> Option<&Received> {
+        match &self.phase {
+            Phase::Established(established) => Some(&established.received),
+            Phase::OpenSent | Phase::OpenConfirm(_) => None,
+        }
+    }
+
+    /// The timer that goes off first.
+    pub(crate) fn deadline(&self) -> Option<(Time, Timer)> {
+        self.timers.next()
+    }
+
+    /// Takes what arrived. Call [`step`](Self::step) until `None`.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.framer.push(bytes);
+    }
+
+    /// One message of what arrived; `None` when there is no whole one left.
+    pub(crate) fn step(&mut self, now: Time, out: &mut Outbox) -> Option<Outcome> {
+        match self.hear(out) {
+            Ok(None) => None,
+            Ok(Some((action, heard))) => Some(self.act(now, action, heard, out)),
+            Err(error) => Some(self.malformed(now, &error, out)),
+        }
+    }
+
+    /// One timer that has gone off; `None` when there is none left.
+    pub(crate) fn tick(&mut self, now: Time, out: &mut Outbox) -> Option<Outcome> {
+        let timer = self.timers.expired(now)?;
+        let event = match timer {
+            Timer::Hold => Event::HoldTimer,
+            Timer::Keepalive => Event::KeepaliveTimer,
+            Timer::SendHold => Event::SendHoldTimer,
+        };
+        Some(match action(self.state(), event) {
+            Action::SendKeepalive => {
+                self.send_keepalive(now, out);
+                Outcome::Continue
+            }
+            Action::Refuse(reason) => {
+                self.end(now, Notification::new(reason), self.silence(timer), out)
+            }
+            _ => Outcome::Continue,
+        })
+    }
+
+    /// Closes it with `notification`, for the reason of our own that `why` gives.
+    pub(crate) fn end(
+        &mut self,
+        now: Time,
+        notification: Notification,
+        why: impl Into<String>,
+        out: &mut Outbox,
+    ) -> Outcome {
+        let mut bytes = Vec::new();
+        notification.encode(&mut bytes);
+        self.send(now, bytes, out);
+        out.close(self.connection);
+        Outcome::Ended(Cause::sent(notification, why))
+    }
+
+    /// The system has taken all that was to be sent.
+    pub(crate) fn drained(&mut self, now: Time, out: &mut Outbox) {
+        self.drained = true;
+        self.timers.stop(Timer::SendHold);
+        if self.keepalive_waits {
+            self.send_keepalive(now, out);
+        }
+    }
+
+    /// How many bytes of UPDATEs may be sent now: none before all that was sent is gone.
+    pub(crate) const fn room(&self) -> usize {
+        match self.phase {
+            Phase::Established(_) if self.drained => BATCH,
+            _ => 0,
+        }
+    }
+
+    /// Sends whole messages.
+    pub(crate) fn send(&mut self, now: Time, bytes: Vec<u8>, out: &mut Outbox) {
+        self.drained = false;
+        let agreed = self
+            .agreement()
+            .map(|agreed| (agreed.hold_time, agreed.keepalive_time));
+        if let Some((hold_time, keepalive_time)) = agreed {
+            if !self.timers.is_running(Timer::SendHold) {
+                self.timers
+                    .set(Timer::SendHold, now, send_hold_time(hold_time));
+            }
+            self.timers
+                .set(Timer::Keepalive, now, out.jitter(keepalive_time));
+        }
+        out.send(self.connection, bytes);
+    }
+
+    /// Takes over what can change while it is up.
+    ///
+    /// # Errors
+    /// What it ended with, when the peer has announced too much by the new maximum.
+    pub(crate) fn retune(
+        &mut self,
+        now: Time,
+        offer: Offer,
+        maximum_prefixes: Option<u32>,
+        out: &mut Outbox,
+    ) -> Result<(), Outcome> {
+        self.maximum_prefixes = maximum_prefixes;
+        self.offer = offer;
+        let keepalive_time = self.offer.keepalive_time;
+        let exceeded = match &mut self.phase {
+            Phase::OpenSent => Ok(()),
+            Phase::OpenConfirm(agreement) => {
+                agreement.set_keepalive_time(keepalive_time);
+                Ok(())
+            }
+            Phase::Established(established) => {
+                established.agreement.set_keepalive_time(keepalive_time);
+                established.received.set_maximum(maximum_prefixes)
+            }
+        };
+        if let Some(agreement) = self.agreement() {
+            let keepalive_time = out.jitter(agreement.keepalive_time);
+            self.timers.set(Timer::Keepalive, now, keepalive_time);
+        }
+        exceeded.map_err(|exceeded| self.exceeded(now, exceeded, out))
+    }
+
+    /// Reads the next message as far as the state has a use for it.
+    fn hear(&mut self, out: &mut Outbox) -> Result<Option<(Action, Heard)>, Error> {
+        let state = self.state();
+        let Self { framer, phase, .. } = self;
+        let Some(frame) = framer.next()? else {
+            return Ok(None);
+        };
+        out.received(frame.kind);
+        let action = action(state, frame.kind.into());
+        let heard = match action {
+            Action::Refuse(_) => Heard::Unread(frame.kind),
+            _ => Heard::read(frame, phase)?,
+        };
+        Ok(Some((action, heard)))
+    }
+
+    fn act(&mut self, now: Time, action: Action, heard: Heard, out: &mut Outbox) -> Outcome {
+        match (action, heard) {
+            (Action::Confirm, Heard::Open(open)) => self.confirm(now, &open, out),
+            (Action::Establish, _) => self.establish(now),
+            (Action::Take, heard) => self.take(now, heard, out),
+            (Action::Drop, Heard::Notification(notification)) => {
+                out.close(self.connection);
+                Outcome::Ended(Cause::Received(notification))
+            }
+            (Action::Refuse(reason), Heard::Unread(kind)) => {
+                self.unexpected(now, reason, kind, out)
+            }
+            _ => Outcome::Continue,
+        }
+    }
+
+    fn confirm(&mut self, now: Time, open: &Open, out: &mut Outbox) -> Outcome {
+        match self.offer.judge(open, self.local, self.remote) {
+            Ok(agreement) => {
+                self.timers.set(Timer::Hold, now, agreement.hold_time);
+                self.phase = Phase::OpenConfirm(Box::new(agreement));
+                self.send_keepalive(now, out);
+                Outcome::Opened
+            }
+            Err(Refusal { notification, why }) => self.end(now, notification, why, out),
+        }
+    }
+
+    fn establish(&mut self, now: Time) -> Outcome {
+        if let Phase::OpenConfirm(agreement) = &self.phase {
+            let agreement = Agreement::clone(agreement);
+            self.timers.set(Timer::Hold, now, agreement.hold_time);
+            self.phase = Phase::Established(Box::new(Established {
+                agreement,
+                since: now,
+                received: Received::new(self.maximum_prefixes),
+            }));
+        }
+        Outcome::Established
+    }
+
+    fn take(&mut self, now: Time, heard: Heard, out: &mut Outbox) -> Outcome {
+        match heard {
+            Heard::Keepalive | Heard::Update(Ok(())) => {
+                self.heard_from(now);
+                Outcome::Continue
+            }
+            Heard::Update(Err(exceeded)) => self.exceeded(now, exceeded, out),
+            Heard::RouteRefresh(refresh) => self.refresh(refresh),
+            Heard::Open(_) | Heard::Notification(_) | Heard::Unread(_) => Outcome::Continue,
+        }
+    }
+
+    /// RFC 2918 §4, RFC 7313 §4: of a family that is not exchanged it is ignored.
+    fn refresh(&mut self, refresh: RouteRefresh) -> Outcome {
+        let Phase::Established(established) = &mut self.phase else {
+            return Outcome::Continue;
+        };
+        let Established {
+            agreement,
+            received,
+            ..
+        } = established.as_mut();
+        let family = refresh
+            .family
+            .family()
+            .filter(|family| agreement.wire.exchanges(*family));
+        match (family, refresh.kind) {
+            (Some(family), RefreshKind::Request) if agreement.route_refresh => Outcome::Resend {
+                family,
+                framed: agreement.enhanced_route_refresh,
+            },
+            (Some(family), kind) if agreement.enhanced_route_refresh => {
+                received.refreshed(family, kind);
+                Outcome::Continue
+            }
+            _ => Outcome::Continue,
+        }
+    }
+
+    fn heard_from(&mut self, now: Time) {
+        let hold_time = self
+            .agreement()
+            .map_or(Duration::ZERO, |agreed| agreed.hold_time);
+        self.timers.set(Timer::Hold, now, hold_time);
+    }
+
+    /// Now, or where the peer has not read yet what we sent before, as soon as it has: one is enough then.
+    fn send_keepalive(&mut self, now: Time, out: &mut Outbox) {
+        self.keepalive_waits = !self.drained && matches!(self.phase, Phase::Established(_));
+        if self.keepalive_waits {
+            return;
+        }
+        let mut bytes = Vec::new();
+        encode_keepalive(&mut bytes);
+        self.send(now, bytes, out);
+    }
+
+    fn malformed(&mut self, now: Time, error: &Error, out: &mut Outbox) -> Outcome {
+        match action(self.state(), Event::Malformed) {
+            Action::RefuseFault => self.end(now, error.notification(), error.to_string(), out),
+            _ => Outcome::Continue,
+        }
+    }
+
+    /// RFC 6608 §4: the data is the type of the message.
+    fn unexpected(&mut self, now: Time, reason: Reason, kind: Kind, out: &mut Outbox) -> Outcome {
+        let data = vec![table::number(kind)];
+        let why = format!(
+            "a message of type {kind:?} is not expected in state {}",
+            self.state()
+        );
+        self.end(now, Notification { reason, data }, why, out)
+    }
+
+    fn exceeded(&mut self, now: Time, exceeded: Exceeded, out: &mut Outbox) -> Outcome {
+        let notification = Notification {
+            reason: Reason::MAX_PREFIXES,
+            data: exceeded.data(),
+        };
+        let notification = crate::restart::hard(notification, self.agreement());
+        self.end(now, notification, exceeded.sentence(), out)
+    }
+
+    /// What a timer that ends the session has waited for.
+    fn silence(&self, timer: Timer) -> String {
+        let hold_time = self
+            .agreement()
+            .map_or(OPEN_HOLD_TIME, |agreed| agreed.hold_time);
+        match timer {
+            Timer::SendHold => format!(
+                "the peer has read nothing for {:?}",
+                send_hold_time(hold_time)
+            ),
+            Timer::Hold | Timer::Keepalive => format!("nothing was heard for {hold_time:?}"),
+        }
+    }
+}
+
+/// A message, read as far as needed.
+enum Heard {
+    Open(Open),
+    Notification(Notification),
+    Keepalive,
+    Update(Result<(), Exceeded>),
+    RouteRefresh(RouteRefresh),
+    Unread(Kind),
+}
+
+impl Heard {
+    fn read(frame: Frame<'_>, phase: &mut Phase) -> Result<Self, Error> {
+        Ok(match (frame.kind, phase) {
+            (Kind::Open, _) => Self::Open(Open::decode(frame.body)?),
+            (Kind::Notification, _) => Self::Notification(Notification::decode(frame.body)),
+            (Kind::Keepalive, _) => Self::Keepalive,
+            (Kind::RouteRefresh, _) => Self::RouteRefresh(RouteRefresh::decode(frame.body)?),
+            (Kind::Update, Phase::Established(established)) => {
+                let update = Update::decode(frame.body, &established.agreement.wire)?;
+                Self::Update(established.received.take(&update))
+            }
+            (Kind::Update, _) => Self::Unread(frame.kind),
+        })
+    }
+}
+
+/// RFC 9687 §3.3: no shorter than eight minutes, or twice the hold time. Without a hold time there is none.
+fn send_hold_time(hold_time: Duration) -> Duration {
+    if hold_time.is_zero() {
+        return Duration::ZERO;
+    }
+    SEND_HOLD_TIME.max(hold_time.saturating_mul(2))
+}
+
+/// The hold time until the OPENs have been exchanged (RFC 4271 §8.2.2).
+const OPEN_HOLD_TIME: Duration = Duration::from_secs(240);
+/// The shortest send hold time.
+const SEND_HOLD_TIME: Duration = Duration::from_secs(480);
+/// How much is on its way at most: one write, and never less than one message.
+const BATCH: usize = 65_536;
