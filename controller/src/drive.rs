@@ -9,6 +9,7 @@ use ironlb_watch::{Barrier, Recorder, Update};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::leftovers::Look;
 use crate::write::Writer;
 
 /// The controller with its hands.
@@ -18,6 +19,7 @@ pub(crate) struct Drive {
     recorder: Recorder,
     barrier: Barrier,
     usage: watch::Sender<BTreeMap<Name, Usage>>,
+    leftovers: mpsc::UnboundedSender<Look>,
     origin: Instant,
     counted: Instant,
     /// Whether something was decided since the pools' usage was last told.
@@ -31,6 +33,7 @@ impl Drive {
         recorder: Recorder,
         barrier: Barrier,
         usage: watch::Sender<BTreeMap<Name, Usage>>,
+        leftovers: mpsc::UnboundedSender<Look>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -39,6 +42,7 @@ impl Drive {
             recorder,
             barrier,
             usage,
+            leftovers,
             origin: now,
             counted: now,
             uncounted: false,
@@ -71,11 +75,15 @@ impl Drive {
         Some(match update {
             Update::Config(config) => Input::Config(config),
             Update::ServiceApplied(service) => Input::ServiceApplied(service),
-            Update::ServiceDeleted(service) => Input::ServiceDeleted(service),
+            Update::ServiceDeleted(service) => {
+                self.look(Look::For(service.clone()));
+                Input::ServiceDeleted(service)
+            }
             Update::NamespaceApplied(namespace) => Input::NamespaceApplied(namespace),
             Update::NamespaceDeleted(namespace) => Input::NamespaceDeleted(namespace),
             Update::Read(source) if self.barrier.read(source) => {
                 tracing::info!("everything has been read; allocation begins");
+                self.look(Look::Everywhere);
                 Input::Synced
             }
             Update::Read(_)
@@ -84,6 +92,11 @@ impl Drive {
             | Update::EndpointsApplied(_)
             | Update::EndpointsDeleted(_) => return None,
         })
+    }
+
+    fn look(&self, look: Look) {
+        // Nobody looks when the term is ending.
+        let _ = self.leftovers.send(look);
     }
 
     fn carry_out(&mut self) {

@@ -38,7 +38,7 @@ impl Candidate {
     ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
-            election: Election::new(Settings::new(identity)),
+            election: Election::new(Settings::new(identity, ironlb_watch::random())),
             origin: Instant::now(),
             under_way: None,
             acquired: None,

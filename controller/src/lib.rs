@@ -9,6 +9,7 @@
 
 mod drive;
 mod lease;
+mod leftovers;
 mod metrics;
 mod pool_status;
 mod write;
@@ -150,6 +151,13 @@ impl Office {
             &self.namespace,
             Component::Controller(self.recorder.clone()),
         );
+        let (look, looks) = mpsc::unbounded_channel();
+        let leftovers = leftovers::sweep(
+            self.client.clone(),
+            &self.namespace,
+            self.uids.clone(),
+            looks,
+        );
         let drive = Drive::new(
             Controller::new(Settings {
                 class: self.class.clone(),
@@ -158,9 +166,12 @@ impl Office {
             self.recorder.clone(),
             self.barrier.clone(),
             self.usage.clone(),
+            look,
         );
         tokio::select! {
-            () = drive.run(updates) => anyhow::anyhow!("the controller's sources have ended"),
+            ((), ()) = async { tokio::join!(drive.run(updates), leftovers) } => {
+                anyhow::anyhow!("the controller's sources have ended")
+            }
             () = sources.ended() => anyhow::anyhow!("a watch has ended by itself"),
         }
     }

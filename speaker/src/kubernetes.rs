@@ -2,21 +2,22 @@
 //!
 //! Losing the API changes nothing on the wire: the watches wait for it, and the speaker goes on with what it knew.
 
-use std::env;
+use std::time::Duration;
 
 use anyhow::Context;
-use ironlb_speaker_core::{DEFAULT_EXCLUDED_INTERFACES, Input, Layer2Status, Settings, Speaker};
+use ironlb_speaker_core::{Input, Layer2Status, Speaker};
 use ironlb_watch::Metrics as ApiMetrics;
-use ironlb_watch::admin::{Admin, AdminArgs, Refresh};
+use ironlb_watch::admin::{Admin, AdminArgs};
 use ironlb_watch::sources::{CONFIGURATION, ENDPOINT_SLICE, NODE, SERVICE};
 use ironlb_watch::{Access, Barrier, Component, Recorder, Reporter, Sources, Uids, Update};
 use prometheus_client::registry::Registry;
-use regex::Regex;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
+use crate::SpeakerArgs;
 use crate::drive::{self, Report};
-use crate::layer2_status;
-use crate::metrics::{Metrics, Snapshot};
+use crate::layer2_status::Keeper;
+use crate::metrics;
 
 /// Answers for the addresses of Services on this node's networks
 #[derive(Clone, Debug, clap::Args)]
@@ -24,27 +25,8 @@ pub struct Args {
     #[command(flatten)]
     access: Access,
 
-    /// The name of the node that this speaker runs on; without it METALLB_NODE_NAME or NODE_NAME
-    #[arg(long, env = "IRONLB_NODE_NAME", value_name = "NAME")]
-    node_name: Option<String>,
-
-    /// Announce Services with this loadBalancerClass; without it, those that have none
-    #[arg(long, env = "IRONLB_LB_CLASS", value_name = "CLASS")]
-    lb_class: Option<String>,
-
-    /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers too
-    #[arg(long, env = "IRONLB_IGNORE_EXCLUDE_LB")]
-    ignore_exclude_lb: bool,
-
-    /// Interfaces that nothing is announced on, as a regular expression; may be given more than once, and then takes the
-    /// place of the list of container and tunnel interfaces
-    #[arg(
-        long,
-        env = "IRONLB_EXCLUDE_INTERFACES",
-        value_name = "REGEX",
-        value_delimiter = ','
-    )]
-    exclude_interfaces: Vec<Regex>,
+    #[command(flatten)]
+    speaker: SpeakerArgs,
 
     #[command(flatten)]
     admin: AdminArgs,
@@ -56,20 +38,19 @@ pub struct Args {
 /// When it cannot start: no name of the node, no way to the API server, no right to open packet sockets, or the port for
 /// metrics is taken. Once it runs, an API server that cannot be reached is no error; it waits.
 pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let node = args.node()?;
+    let node = args.speaker.node()?;
     let client = args.access.client().await?;
     let namespace = args.access.namespace();
     let listener = args.admin.listen().await?;
     tracing::info!(
         node,
         namespace,
-        class = args.lb_class.as_deref(),
+        class = args.speaker.lb_class.as_deref(),
         "speaker starts"
     );
 
     let mut registry = Registry::default();
     let api_metrics = ApiMetrics::register(&mut registry);
-    let metrics = Metrics::register(&mut registry);
     let barrier = Barrier::new([CONFIGURATION, ENDPOINT_SLICE, NODE, SERVICE]);
 
     let uids = Uids::default();
@@ -83,24 +64,18 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     let mut sources = Sources::new(client.clone(), api_metrics, listened);
     sources.services(Some(LOAD_BALANCERS), uids);
     sources.endpoint_slices();
-    sources.nodes();
-    sources.configuration(&namespace, Component::Speaker(node.clone()));
+    let nodes = Uids::default();
+    sources.nodes(nodes.clone());
+    let component = Component::Speaker(node.as_str().into(), nodes.clone());
+    sources.configuration(&namespace, component);
 
     let (speaker_client, reports, ends) = drive::channels();
-    let mut speaker = drive::start(Speaker::new(args.settings(&node)?), ends)?;
-    let admin = Admin::new(registry, barrier.clone()).refreshed(refresh(
-        speaker_client.clone(),
-        metrics,
-        node.clone(),
-    ));
+    let mut speaker = drive::start(Speaker::new(args.speaker.settings(&node)?), ends)?;
+    let refresh = metrics::register(&mut registry, speaker_client.clone(), node.clone());
+    let admin = Admin::new(registry, barrier.clone()).refreshed(refresh);
     let (announced, statuses) = mpsc::channel(UPDATES);
-    tokio::spawn(layer2_status::keep(
-        client,
-        namespace,
-        node,
-        barrier.clone(),
-        statuses,
-    ));
+    let keeper = Keeper::new(client, &namespace, node.into(), nodes);
+    let keeper = tokio::spawn(keeper.run(barrier.clone(), statuses));
     tokio::spawn(hand_on(reports, recorder, announced));
 
     let ended = tokio::select! {
@@ -111,41 +86,9 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
         () = shutdown => Ok(()),
     };
     speaker.stop().await.context("speaker")?;
+    // Nobody answers any more. Saying so must not take long: a successor waits for its turn, and it would say so too.
+    let _ = timeout(LEAVING, keeper).await;
     ended
-}
-
-impl Args {
-    fn node(&self) -> anyhow::Result<String> {
-        let others = ["METALLB_NODE_NAME", "NODE_NAME"]
-            .into_iter()
-            .filter_map(|name| env::var(name).ok());
-        let named = self
-            .node_name
-            .clone()
-            .into_iter()
-            .chain(others)
-            .find(|name| !name.is_empty());
-        named.context("the node's name is not known: give --node-name or IRONLB_NODE_NAME")
-    }
-
-    fn settings(&self, node: &str) -> anyhow::Result<Settings> {
-        let defaults = || {
-            DEFAULT_EXCLUDED_INTERFACES
-                .into_iter()
-                .map(Regex::new)
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let excluded_interfaces = match &self.exclude_interfaces[..] {
-            [] => defaults().context("default list of excluded interfaces")?,
-            given => given.to_vec(),
-        };
-        Ok(Settings {
-            node: node.into(),
-            class: self.lb_class.clone(),
-            ignore_exclude_label: self.ignore_exclude_lb,
-            excluded_interfaces,
-        })
-    }
 }
 
 /// Tells the speaker what the API says, until one of them has ended.
@@ -200,19 +143,8 @@ async fn hand_on(
     }
 }
 
-/// Brings the gauges up to date before they are shown.
-fn refresh(speaker: drive::Client, metrics: Metrics, node: String) -> Refresh {
-    Box::new(move || {
-        let (speaker, metrics, node) = (speaker.clone(), metrics.clone(), node.clone());
-        Box::pin(async move {
-            if let Ok(snapshot) = speaker.ask(Snapshot::of).await {
-                metrics.show(&node, &snapshot);
-            }
-        })
-    })
-}
-
 /// Services of other types have no address to announce; one that changes its type is then said to be deleted.
 const LOAD_BALANCERS: &str = "spec.type=LoadBalancer";
+const LEAVING: Duration = Duration::from_secs(2);
 /// Updates that may wait. The watches wait when there are more.
 const UPDATES: usize = 1_024;

@@ -1,16 +1,20 @@
 //! Says in the API what this node announces by ARP and NDP: one ServiceL2Status for each Service.
 //!
 //! For people and their tools; nothing reads it back. It is brought up to date in the background, in a few requests at a
-//! time, and never holds an announcement up.
+//! time, and never holds an announcement up. A status says what is announced now, so each has an end: the speaker
+//! deletes what it does not announce any more, all of them when it stops, and those that a speaker before it left
+//! behind. A node that is gone takes its statuses along: it owns them, and the garbage collector sees to that. The
+//! controller deletes those of a Service that was deleted while no speaker ran here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
-use ironlb_model::ServiceKey;
+use ironlb_model::{Name, ServiceKey};
 use ironlb_speaker_core::Layer2Status;
-use ironlb_watch::{Backoff, Barrier};
+use ironlb_watch::{Backoff, Barrier, Uids, jittered, owner};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
 };
@@ -18,58 +22,87 @@ use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// What is announced, by interfaces; no interface for all of them.
 type Announced = BTreeMap<ServiceKey, BTreeSet<String>>;
 
-/// Writes the statuses of `node` until `reports` ends. Begins once `barrier` is lifted, and then removes what a speaker
-/// before this one left behind.
-pub(crate) async fn keep(
-    client: Client,
-    namespace: String,
-    node: String,
-    barrier: Barrier,
-    mut reports: mpsc::Receiver<Layer2Status>,
-) {
-    let statuses = Statuses::new(client, &namespace, node);
-    let mut announced = Announced::new();
-    let mut written: Option<BTreeMap<ServiceKey, Written>> = None;
-    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-    let mut wait = QUIET;
-    loop {
-        match timeout(wait, reports.recv()).await {
-            Ok(None) => return,
-            Ok(Some(report)) => {
-                note(&mut announced, report);
-                wait = QUIET;
-                continue;
-            }
-            Err(_) if !barrier.waiting().is_empty() => continue,
-            Err(_) => {}
+/// Writes the statuses of a node.
+pub(crate) struct Keeper {
+    statuses: Statuses,
+    nodes: Uids<Name>,
+    announced: Announced,
+    /// What the API has; `None` when it must be read.
+    written: Option<BTreeMap<ServiceKey, Written>>,
+    /// When to read it again all the same: somebody may have deleted one.
+    read_again: Instant,
+    backoff: Backoff,
+}
+
+impl Keeper {
+    /// A keeper of what `node` announces, which has not looked yet.
+    pub(crate) fn new(client: Client, namespace: &str, node: Name, nodes: Uids<Name>) -> Self {
+        Self {
+            statuses: Statuses::new(client, namespace, node),
+            nodes,
+            announced: Announced::new(),
+            written: None,
+            read_again: Instant::now(),
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         }
-        let result = match written.take() {
-            Some(written) => Ok(written),
-            None => statuses.list().await,
-        };
-        let result = match result {
-            Ok(found) => Ok(statuses.bring_up_to_date(found, &announced).await),
-            Err(error) => Err(error),
-        };
-        wait = match result {
-            Ok((now, true)) => {
-                written = Some(now);
-                backoff.succeeded();
-                FOREVER
+    }
+
+    /// Writes what `reports` says. Begins once `barrier` is lifted, and then removes what a speaker before this one left
+    /// behind. When the reports end, nothing is announced any more, and all statuses are deleted.
+    pub(crate) async fn run(mut self, barrier: Barrier, mut reports: mpsc::Receiver<Layer2Status>) {
+        let mut wait = QUIET;
+        loop {
+            match timeout(wait, reports.recv()).await {
+                Ok(None) => break,
+                Ok(Some(report)) => {
+                    note(&mut self.announced, report);
+                    wait = QUIET;
+                }
+                Err(_) if !barrier.waiting().is_empty() => {}
+                Err(_) => wait = self.pass().await,
             }
-            Ok((_, false)) => backoff.failed(),
+        }
+        self.announced.clear();
+        self.pass().await;
+    }
+
+    /// Brings the API up to date; gives the time after which to do so again.
+    async fn pass(&mut self) -> Duration {
+        let owner = self.nodes.of(&self.statuses.node);
+        if owner != self.statuses.owner || Instant::now() >= self.read_again {
+            self.statuses.owner = owner;
+            self.written = None;
+        }
+        let found = match self.written.take() {
+            Some(written) => Ok(written),
+            None => {
+                self.read_again = Instant::now() + jittered(LOOK_AGAIN);
+                self.statuses.list().await
+            }
+        };
+        let (now, all) = match found {
+            Ok(found) => self.statuses.bring_up_to_date(found, &self.announced).await,
             // The cluster does not have the kind.
-            Err(kube::Error::Api(status)) if status.code == 404 => ABSENT,
+            Err(kube::Error::Api(status)) if status.code == 404 => return jittered(ABSENT),
             Err(error) => {
                 tracing::debug!(%error, "ServiceL2Statuses not read");
-                backoff.failed()
+                return self.backoff.failed();
             }
         };
+        if !all {
+            return self.backoff.failed();
+        }
+        self.written = Some(now);
+        if self.statuses.owner.is_none() && !self.announced.is_empty() {
+            return self.backoff.failed();
+        }
+        self.backoff.succeeded();
+        self.read_again.saturating_duration_since(Instant::now())
     }
 }
 
@@ -98,21 +131,25 @@ enum Step {
 struct Statuses {
     api: Api<DynamicObject>,
     kind: ApiResource,
-    node: String,
+    node: Name,
+    /// The node's uid; `None` while it is not known.
+    owner: Option<Arc<str>>,
 }
 
 impl Statuses {
-    fn new(client: Client, namespace: &str, node: String) -> Self {
+    fn new(client: Client, namespace: &str, node: Name) -> Self {
         let version = GroupVersionKind::gvk("metallb.io", "v1beta1", "ServiceL2Status");
         let kind = ApiResource::from_gvk_with_plural(&version, "servicel2statuses");
         Self {
             api: Api::namespaced_with(client, namespace, &kind),
             kind,
             node,
+            owner: None,
         }
     }
 
-    /// What this node has in the API. A second status of one Service is deleted.
+    /// What this node has in the API. A second status of one Service is deleted, and one that the node does not own: it
+    /// would outlive it, or belongs to another of its name and is about to go.
     async fn list(&self) -> kube::Result<BTreeMap<ServiceKey, Written>> {
         let mut page = ListParams::default()
             .labels(&format!("{NODE_LABEL}={}", self.node))
@@ -122,12 +159,13 @@ impl Statuses {
             let list = self.api.list(&page).await?;
             for object in list.items {
                 let name = object.metadata.name.clone().unwrap_or_default();
-                match service_of(&object).filter(|service| !found.contains_key(service)) {
+                let service = service_of(&object).filter(|_| self.owns(&object));
+                match service.filter(|service| !found.contains_key(service)) {
                     Some(service) => {
-                        let interfaces = Some(interfaces_of(&object));
+                        let interfaces = interfaces_of(&object);
                         found.insert(service, Written { name, interfaces });
                     }
-                    None => drop(self.api.delete(&name, &DeleteParams::default()).await?),
+                    None => self.delete(&name).await?,
                 }
             }
             match list.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -164,12 +202,7 @@ impl Statuses {
 
     async fn take(&self, step: Step) -> kube::Result<Option<(ServiceKey, Written)>> {
         let (service, name, interfaces) = match step {
-            Step::Delete(name) => {
-                return match self.api.delete(&name, &DeleteParams::default()).await {
-                    Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-                    result => result.map(|_| None),
-                };
-            }
+            Step::Delete(name) => return self.delete(&name).await.map(|()| None),
             Step::Update(service, name, interfaces) => (service, name, interfaces),
             Step::Create(service, interfaces) => {
                 let created = self
@@ -191,15 +224,31 @@ impl Statuses {
         Ok(Some((service, Written { name, interfaces })))
     }
 
+    async fn delete(&self, name: &str) -> kube::Result<()> {
+        match self.api.delete(name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    fn owns(&self, object: &DynamicObject) -> bool {
+        let owners = object.metadata.owner_references.iter().flatten();
+        owners
+            .map(|owner| owner.uid.as_str())
+            .eq(self.owner.as_deref())
+    }
+
     fn object(&self, service: &ServiceKey) -> DynamicObject {
         let mut object = DynamicObject::new("", &self.kind);
         object.metadata.name = None;
         object.metadata.generate_name = Some("l2-".to_owned());
         object.metadata.labels = Some(BTreeMap::from([
-            (NODE_LABEL.to_owned(), self.node.clone()),
+            (NODE_LABEL.to_owned(), self.node.to_string()),
             (NAME_LABEL.to_owned(), service.name.to_string()),
             (NAMESPACE_LABEL.to_owned(), service.namespace.to_string()),
         ]));
+        let owners = self.owner.iter().map(|uid| owner(&self.node, uid));
+        object.metadata.owner_references = serde_json::from_value(owners.collect()).ok();
         object
     }
 
@@ -210,7 +259,7 @@ impl Statuses {
             .collect();
         json!({
             "status": {
-                "node": self.node,
+                "node": &*self.node,
                 "serviceName": &*service.name,
                 "serviceNamespace": &*service.namespace,
                 "interfaces": interfaces,
@@ -250,7 +299,9 @@ fn service_of(object: &DynamicObject) -> Option<ServiceKey> {
     ))
 }
 
-fn interfaces_of(object: &DynamicObject) -> BTreeSet<String> {
+/// `None` where the status was never written, as when that failed after the object had been created.
+fn interfaces_of(object: &DynamicObject) -> Option<BTreeSet<String>> {
+    object.data.pointer("/status/node")?;
     let interfaces = object
         .data
         .pointer("/status/interfaces")
@@ -259,7 +310,7 @@ fn interfaces_of(object: &DynamicObject) -> BTreeSet<String> {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.get("name")?.as_str());
-    names.map(str::to_owned).collect()
+    Some(names.map(str::to_owned).collect())
 }
 
 const NODE_LABEL: &str = "metallb.io/node";
@@ -272,7 +323,8 @@ const PAGE: u32 = 100;
 /// Changes that come closer together than this are written together.
 const QUIET: Duration = Duration::from_millis(300);
 const ABSENT: Duration = Duration::from_secs(60);
-const FOREVER: Duration = Duration::from_secs(86_400);
+/// How often to see whether the API still has what was written.
+const LOOK_AGAIN: Duration = Duration::from_secs(1_800);
 
 #[cfg(test)]
 mod tests {
@@ -311,5 +363,24 @@ mod tests {
         let found = BTreeMap::from([(web.clone(), written("l2-a", &["eth0"]))]);
         let steps = steps(&found, &Announced::from([(web, set(&["eth1"]))]));
         assert!(matches!(&steps[..], [Step::Update(_, name, _)] if name == "l2-a"));
+    }
+
+    #[test]
+    fn a_status_that_was_created_and_never_written_is_written() {
+        let web = ServiceKey::new("default", "web");
+        let mut object: DynamicObject = serde_json::from_value(json!({
+            "metadata": {"labels": {NAME_LABEL: "web", NAMESPACE_LABEL: "default"}},
+        }))
+        .unwrap();
+        let wanted = Announced::from([(web.clone(), set(&[]))]);
+        let found = |object: &DynamicObject| {
+            let (name, interfaces) = ("l2-a".to_owned(), interfaces_of(object));
+            BTreeMap::from([(service_of(object).unwrap(), Written { name, interfaces })])
+        };
+        assert!(
+            matches!(&steps(&found(&object), &wanted)[..], [Step::Update(service, ..)] if *service == web)
+        );
+        object.data = json!({ "status": { "node": "n1" } });
+        assert!(steps(&found(&object), &wanted).is_empty());
     }
 }

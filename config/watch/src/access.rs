@@ -8,6 +8,7 @@ use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::credential::TokenFile;
 use crate::patience::Patience;
 
 /// Where the cluster is.
@@ -40,6 +41,15 @@ pub enum AccessError {
         "no kubeconfig is given (--kubeconfig or KUBECONFIG), and this is not a pod with a ServiceAccount: {0}"
     )]
     NotInCluster(#[source] kube::config::InClusterError),
+    /// The file that the bearer token is in cannot be read.
+    #[error("token file {path}: {source}")]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
     /// The client cannot be built: a certificate or key that is none, for example.
     #[error("client for the API server: {0}")]
     Client(#[source] Box<kube::Error>),
@@ -57,9 +67,14 @@ impl Access {
         config.write_timeout = Some(WRITE_TIMEOUT);
         // Who asks decides when to ask again: a retry under the hood of a watch would outlast an API server's restart.
         config.default_retry = false;
+        let token = token_file(&mut config)?;
         let builder = ClientBuilder::try_from(config)
             .map_err(|error| AccessError::Client(Box::new(error)))?;
-        Ok(builder.with_layer(&Patience).build())
+        let builder = builder.with_layer(&Patience);
+        Ok(match token {
+            Some(token) => builder.with_layer(&token).build(),
+            None => builder.build(),
+        })
     }
 
     /// The namespace of ironlb itself.
@@ -91,6 +106,21 @@ impl Access {
             .await
             .map_err(wrong)
     }
+}
+
+/// Takes the token file over from `kube`, whose client would go on for a minute with a token that is refused.
+fn token_file(config: &mut Config) -> Result<Option<TokenFile>, AccessError> {
+    let user = &mut config.auth_info;
+    let others = user.token.is_some() || user.username.is_some() || user.auth_provider.is_some();
+    let Some(path) = user.token_file.take_if(|_| !others) else {
+        return Ok(None);
+    };
+    user.exec = None;
+    let opened = TokenFile::open(Path::new(&path));
+    opened.map(Some).map_err(|source| AccessError::Token {
+        path: path.into(),
+        source,
+    })
 }
 
 fn own_namespace(file: &Path) -> Option<String> {

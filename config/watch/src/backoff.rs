@@ -1,27 +1,24 @@
-//! How long to wait before trying again.
+//! How long to wait before trying again, and how not to do so in step with everybody else.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// Delays that double from `first` to `longest`, each shortened at random by up to a half, so that a thousand speakers
-/// do not come back to a restarted API server in step.
+/// Delays that double from `first` to `longest`, each [`jittered`], so that a thousand speakers do not come back to a
+/// restarted API server in step.
 #[derive(Debug)]
 pub struct Backoff {
     first: Duration,
     longest: Duration,
     next: Duration,
-    random: u64,
 }
 
 impl Backoff {
     /// A back-off that has not failed yet.
-    pub fn new(first: Duration, longest: Duration) -> Self {
-        let random = RandomState::new().build_hasher().finish() | 1;
+    pub const fn new(first: Duration, longest: Duration) -> Self {
         Self {
             first,
             longest,
             next: first,
-            random,
         }
     }
 
@@ -29,21 +26,28 @@ impl Backoff {
     pub fn failed(&mut self) -> Duration {
         let whole = self.next.min(self.longest);
         self.next = whole.saturating_mul(2).min(self.longest);
-        whole.mul_f64(1.0 - self.fraction() / 2.0)
+        jittered(whole)
     }
 
     /// It worked: the next failure is the first again.
     pub fn succeeded(&mut self) {
         self.next = self.first;
     }
+}
 
-    /// A number from 0 to 1 (xorshift64).
-    fn fraction(&mut self) -> f64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        f64::from(u32::try_from(self.random >> 32).unwrap_or(0)) / f64::from(u32::MAX)
-    }
+/// `whole`, shortened at random by up to a half: what many begin at the same moment they then do at different ones.
+pub fn jittered(whole: Duration) -> Duration {
+    whole.mul_f64(1.0 - fraction() / 2.0)
+}
+
+/// A number from 0 to 1, another each time.
+pub(crate) fn fraction() -> f64 {
+    f64::from(u32::try_from(random() >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+}
+
+/// A random number, another each time and in each process. Not for secrets.
+pub fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]
@@ -71,5 +75,18 @@ mod tests {
             [(); 6].map(|()| backoff.failed())
         };
         assert_ne!(delays(), delays());
+    }
+
+    #[test]
+    fn a_thousand_who_wait_for_the_same_time_come_back_all_over_its_second_half() {
+        let mut by_tenth = [0; 10];
+        for _ in 0..1_000 {
+            let millis = jittered(Duration::from_secs(2)).as_millis() - 1_000;
+            by_tenth[usize::try_from(millis / 100).unwrap().min(9)] += 1;
+        }
+        assert!(
+            by_tenth.iter().all(|count| (40..200).contains(count)),
+            "{by_tenth:?}"
+        );
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::configuration_state::{self, Component};
 use crate::sources::{CONFIGURATION, Update};
-use crate::{Barrier, Change, Metrics, ObjectName, Selection, follow};
+use crate::{Barrier, Change, Metrics, ObjectName, Selection, Uids, follow};
 
 /// What a watch of one kind says about the configuration.
 enum Said {
@@ -46,6 +46,7 @@ pub(crate) fn start(
         namespace,
         metrics,
         sender,
+        uids: Uids::default(),
         tasks: JoinSet::new(),
     };
     watches.config_map();
@@ -55,13 +56,14 @@ pub(crate) fn start(
     watches.kind::<crd::BGPPeer>(ObjectKind::BGPPeer);
     watches.kind::<crd::BFDProfile>(ObjectKind::BFDProfile);
     watches.kind::<crd::Community>(ObjectKind::Community);
-    let mut tasks = watches.tasks;
+    let (mut tasks, uids) = (watches.tasks, watches.uids);
 
     let (errors, reported) = watch::channel(None);
     tasks.spawn(configuration_state::keep(
         client.clone(),
         namespace.to_owned(),
         component,
+        uids,
         reported,
     ));
     let gatherer = Gatherer {
@@ -81,6 +83,8 @@ struct Watches<'a> {
     namespace: &'a str,
     metrics: &'a Metrics,
     sender: mpsc::Sender<Said>,
+    /// By `Kind/name`, as errors name their objects.
+    uids: Uids<String>,
     tasks: JoinSet<()>,
 }
 
@@ -125,7 +129,18 @@ impl Watches<'_> {
     ) where
         K: Resource + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static,
     {
-        let say = move |change| Some(say(change));
+        let (uids, kind) = (self.uids.clone(), selection.kind);
+        let say = move |change: Change<K>| {
+            match &change {
+                Change::Applied(object) => {
+                    let (name, uid) = (ObjectName::of(object).name, object.meta().uid.as_deref());
+                    uids.insert(format!("{kind}/{name}"), uid.unwrap_or_default().into());
+                }
+                Change::Deleted(name) => uids.remove(&format!("{kind}/{}", name.name)),
+                Change::Read => {}
+            }
+            Some(say(change))
+        };
         self.tasks.spawn(follow(
             api,
             selection,

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use crate::Backoff;
+use crate::backoff::{Backoff, jittered};
 use crate::metrics::Metrics;
 
 /// What a watch says about the objects of one kind.
@@ -124,7 +124,7 @@ pub async fn follow<K, M>(
             Recovery::Instead => Duration::ZERO,
             Recovery::AtOnce if lasted => Duration::ZERO,
             Recovery::AtOnce | Recovery::Later => backoff.failed(),
-            Recovery::MuchLater => ABSENT_DELAY,
+            Recovery::MuchLater => jittered(ABSENT_DELAY),
         };
         tokio::select! {
             () = follower.listener.closed() => return,
@@ -277,7 +277,7 @@ where
         let parameters = WatchParams {
             label_selector: self.selection.labels.clone(),
             field_selector: self.selection.fields.clone(),
-            timeout: Some(WATCH_SECONDS),
+            timeout: Some(watch_seconds()),
             bookmarks: true,
             send_initial_events: initial,
         };
@@ -427,12 +427,17 @@ async fn in_time<T>(
     }
 }
 
+/// Watches that were opened together, by all speakers after an API server's restart, do not end together.
+fn watch_seconds() -> u32 {
+    u32::try_from(jittered(LONGEST_WATCH).as_secs()).unwrap_or(u32::MAX)
+}
+
 /// The annotation of the bookmark that ends a streaming list.
 const LIST_END: &str = "k8s.io/initial-events-end";
 /// Objects in a page of a list. A page is in memory whole, more than once, and the allocator keeps what it held.
 const PAGE: u32 = 100;
-/// The time that a watch is asked to last; the server ends it then.
-const WATCH_SECONDS: u32 = 290;
+/// The longest time that a watch is asked to last; the server ends it then.
+const LONGEST_WATCH: Duration = Duration::from_secs(290);
 /// The server marks its position every minute; silence for longer than this means that the connection is dead.
 const WATCH_SILENCE: Duration = Duration::from_secs(100);
 const LIST_SILENCE: Duration = Duration::from_secs(10);

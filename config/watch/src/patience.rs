@@ -8,7 +8,10 @@ use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
 use tower::{Layer, Service};
 
-/// Holds back a response that says "not now" (429 or 503 with `Retry-After`, RFC 9110 §10.2.3) for as long as it says.
+use crate::backoff::fraction;
+
+/// Holds back a response that says "not now" (429 or 503 with `Retry-After`, RFC 9110 §10.2.3) for as long as it says,
+/// and up to a quarter longer, at random: all who are told the same second would come back in the same one.
 ///
 /// Whoever sent the request sees the refusal only when it may try again; so no caller can forget to wait, and a worker
 /// of a bounded set that is told to slow down is slow.
@@ -50,7 +53,7 @@ where
             let response = response.await?;
             if let Some(delay) = asked_to_wait(&response) {
                 tracing::debug!(status = %response.status(), seconds = delay.as_secs(), "the API server asks to wait");
-                tokio::time::sleep(delay).await;
+                tokio::time::sleep(delay.mul_f64(1.0 + fraction() / 4.0)).await;
             }
             Ok(response)
         })
@@ -102,8 +105,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_throttled_request_is_answered_when_it_may_be_tried_again() {
-        assert_eq!(time_until_seen(429, "7").await.as_secs(), 7);
-        assert_eq!(time_until_seen(503, "2").await.as_secs(), 2);
+        for (status, asked, seconds) in [(429, "7", 7), (503, "2", 2)] {
+            let (least, waited) = (
+                Duration::from_secs(seconds),
+                time_until_seen(status, asked).await,
+            );
+            assert!((least..=least * 5 / 4).contains(&waited), "{waited:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_who_are_told_the_same_do_not_come_back_together() {
+        let (one, other) = tokio::join!(time_until_seen(429, "9"), time_until_seen(429, "9"));
+        assert_ne!(one, other);
     }
 
     #[tokio::test(start_paused = true)]
@@ -119,6 +133,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_cannot_stop_us_for_a_day() {
-        assert_eq!(time_until_seen(429, "86400").await, LONGEST);
+        assert!(time_until_seen(429, "86400").await <= LONGEST * 5 / 4);
     }
 }

@@ -94,18 +94,22 @@ impl Sources {
         );
     }
 
-    /// Watches all nodes. A node says that it lives every few seconds; what is not a change to us is not said.
-    pub fn nodes(&mut self) {
+    /// Watches all nodes, and keeps their uids. A node says that it lives every few seconds; what is not a change to us is
+    /// not said.
+    pub fn nodes(&mut self, uids: Uids<Name>) {
         let mut known = std::collections::BTreeMap::<Name, Node>::new();
         self.follow(
             Selection::of(NODE),
             move |change: Change<kinds::Node>| match change {
                 Change::Applied(node) => {
+                    let uid = node.metadata.uid.as_deref().unwrap_or_default().into();
                     let node = node.to_model();
+                    uids.insert(node.name.clone(), uid);
                     let before = known.insert(node.name.clone(), node.clone());
                     (before.as_ref() != Some(&node)).then_some(Update::NodeApplied(node))
                 }
                 Change::Deleted(name) => {
+                    uids.remove(&name.name);
                     known.remove(&name.name);
                     Some(Update::NodeDeleted(name.name))
                 }

@@ -21,18 +21,22 @@ pub struct Settings {
     pub duration: Duration,
     /// How long we go on leading without having renewed. Must be shorter than `duration`.
     pub renew_deadline: Duration,
-    /// The time between two attempts to renew, or to take over.
+    /// The longest time between two attempts to renew, or to take over. Each is shortened at random by up to a half, so
+    /// that candidates who were started together do not go on asking and writing together.
     pub retry: Duration,
+    /// What the shortening follows from; another for every process.
+    pub seed: u64,
 }
 
 impl Settings {
     /// The times that Kubernetes' own components use: 15 s, 10 s, 2 s.
-    pub fn new(identity: impl Into<Arc<str>>) -> Self {
+    pub fn new(identity: impl Into<Arc<str>>, seed: u64) -> Self {
         Self {
             identity: identity.into(),
             duration: Duration::from_secs(15),
             renew_deadline: Duration::from_secs(10),
             retry: Duration::from_secs(2),
+            seed,
         }
     }
 }
@@ -104,6 +108,8 @@ pub struct Election {
     seen: Option<Seen>,
     under_way: Option<UnderWay>,
     next: Time,
+    /// State of the random numbers (splitmix64).
+    random: u64,
     leaving: bool,
     outputs: VecDeque<Output>,
 }
@@ -125,6 +131,7 @@ impl Election {
     /// A candidate that begins at once.
     pub fn new(settings: Settings) -> Self {
         Self {
+            random: settings.seed,
             settings,
             leading: None,
             seen: None,
@@ -189,7 +196,17 @@ impl Election {
 
     fn try_again(&mut self, now: Time) {
         self.under_way = None;
-        self.next = now + self.settings.retry;
+        let shortened = self.settings.retry.mul_f64(self.fraction() / 2.0);
+        self.next = now + self.settings.retry.saturating_sub(shortened);
+    }
+
+    /// A number from 0 to 1 (splitmix64).
+    fn fraction(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        f64::from(u32::try_from((mixed ^ (mixed >> 31)) >> 32).unwrap_or(0)) / f64::from(u32::MAX)
     }
 
     fn read(&mut self, now: Time, lease: Option<Lease>) {
@@ -297,7 +314,7 @@ mod tests {
 
     impl Cluster {
         fn new(candidates: usize) -> Self {
-            let candidate = |n| Election::new(Settings::new(format!("c{n}")));
+            let candidate = |n| Election::new(Settings::new(format!("c{n}"), n as u64));
             Self {
                 now: Time::ZERO,
                 lease: None,
@@ -380,10 +397,11 @@ mod tests {
     fn one_that_is_cut_off_stops_before_another_begins() {
         let mut cluster = Cluster::new(2);
         cluster.run(5);
+        // Its last renewal is two seconds old at most.
         cluster.cut_off = Some(0);
-        cluster.run(9);
+        cluster.run(7);
         assert_eq!(cluster.leaders(), [0]);
-        cluster.run(3);
+        cluster.run(5);
         assert!(cluster.leaders().is_empty());
         cluster.run(8);
         assert_eq!(cluster.leaders(), [1]);
@@ -403,7 +421,7 @@ mod tests {
 
     #[test]
     fn one_that_leaves_while_it_reads_gives_the_lead_up_all_the_same() {
-        let mut candidate = Election::new(Settings::new("me"));
+        let mut candidate = Election::new(Settings::new("me", 0));
         candidate.handle(Time::ZERO, Input::Tick);
         candidate.handle(Time::ZERO, Input::Read(None));
         candidate.handle(Time::ZERO, Input::Written(WriteOutcome::Done));
@@ -423,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_was_never_seen_to_change_is_waited_for_in_full() {
-        let mut candidate = Election::new(Settings::new("me"));
+        let mut candidate = Election::new(Settings::new("me", 0));
         let mut now = Time::from_secs(1_000);
         candidate.handle(now, Input::Tick);
         for _ in 0..8 {
@@ -448,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_write_that_took_too_long_does_not_make_a_leader() {
-        let mut candidate = Election::new(Settings::new("me"));
+        let mut candidate = Election::new(Settings::new("me", 0));
         candidate.handle(Time::ZERO, Input::Tick);
         candidate.handle(Time::ZERO, Input::Read(None));
         candidate.handle(Time::from_secs(10), Input::Written(WriteOutcome::Done));
@@ -467,7 +485,7 @@ mod tests {
 
     #[test]
     fn a_silent_api_does_not_keep_a_leader_in_office() {
-        let mut candidate = Election::new(Settings::new("me"));
+        let mut candidate = Election::new(Settings::new("me", 0));
         candidate.handle(Time::ZERO, Input::Tick);
         candidate.handle(Time::ZERO, Input::Read(None));
         candidate.handle(Time::ZERO, Input::Written(WriteOutcome::Done));
@@ -476,5 +494,32 @@ mod tests {
         assert_eq!(candidate.deadline(), Some(Time::from_secs(10)));
         candidate.handle(Time::from_secs(10), Input::Tick);
         assert!(!candidate.is_leading());
+    }
+
+    /// When a candidate that only ever hears that another leads looks again, time after time.
+    fn looks(seed: u64) -> Vec<Duration> {
+        let mut candidate = Election::new(Settings::new("me", seed));
+        let mut now = Time::ZERO;
+        let delays = (0..50).map(|_| {
+            candidate.handle(now, Input::Tick);
+            candidate.handle(now, Input::ReadFailed);
+            let next = candidate.deadline().unwrap();
+            let delay = next.since(now);
+            now = next;
+            delay
+        });
+        delays.collect()
+    }
+
+    #[test]
+    fn candidates_that_begin_together_do_not_go_on_together() {
+        let (one, other) = (looks(1), looks(2));
+        assert_ne!(one, other);
+        assert_eq!(one, looks(1));
+        for delay in one.iter().chain(&other) {
+            assert!((1_000..=2_000).contains(&delay.as_millis()), "{delay:?}");
+        }
+        let distinct: std::collections::BTreeSet<_> = one.iter().collect();
+        assert!(distinct.len() > 40, "{one:?}");
     }
 }
