@@ -7,6 +7,8 @@ use ironlb_sys::memory;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::standalone;
+
 /// Runs the controller until SIGTERM or SIGINT.
 pub(crate) fn controller(args: ironlb_controller::Args) -> ExitCode {
     memory::keep_little();
@@ -20,6 +22,14 @@ pub(crate) fn speaker(args: ironlb_speaker::kubernetes::Args) -> ExitCode {
     memory::keep_little();
     run(Builder::new_current_thread().enable_all().build(), |stop| {
         ironlb_speaker::kubernetes::run(args, stop)
+    })
+}
+
+/// Runs both in one process, from files, until SIGTERM or SIGINT.
+pub(crate) fn standalone(args: standalone::Args) -> ExitCode {
+    memory::keep_little();
+    run(Builder::new_current_thread().enable_all().build(), |stop| {
+        standalone::run(args, stop)
     })
 }
 

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Command::Controller(args) => daemon::controller(args),
         Command::Speaker(args) => daemon::speaker(args),
         Command::Demo(args) => demo::run(&args),
-        Command::Standalone(args) => standalone::run(&args),
+        Command::Standalone(args) => daemon::standalone(args),
         Command::Validate(args) => validate::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Crds(args) => crds::run(&args),

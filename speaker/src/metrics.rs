@@ -35,7 +35,7 @@ type Gauges<L> = Family<L, Gauge<i64, AtomicI64>>;
 
 /// The speaker's gauges. MetalLB's counters by address end with the address, so gauges they are.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Metrics {
+struct Metrics {
     announced: Gauges<Announced>,
     requests: Gauges<Address>,
     responses: Gauges<Address>,
@@ -60,14 +60,14 @@ struct Address {
 }
 
 /// What a speaker says of itself at one moment.
-pub(crate) struct Snapshot {
+struct Snapshot {
     announced: Vec<(ServiceKey, IpAddr)>,
     counters: BTreeMap<IpAddr, Counters>,
     traffic: Traffic,
 }
 
 impl Snapshot {
-    pub(crate) fn of(speaker: &Speaker, traffic: &Traffic) -> Self {
+    fn of(speaker: &Speaker, traffic: &Traffic) -> Self {
         Self {
             announced: speaker
                 .announced()
@@ -80,7 +80,7 @@ impl Snapshot {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry) -> Self {
+    fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register(
             "metallb_speaker_announced",
@@ -128,7 +128,7 @@ impl Metrics {
     }
 
     /// Shows `snapshot` and nothing else.
-    pub(crate) fn show(&self, node: &str, snapshot: &Snapshot) {
+    fn show(&self, node: &str, snapshot: &Snapshot) {
         self.announced.clear();
         for (service, ip) in &snapshot.announced {
             let labels = Announced {

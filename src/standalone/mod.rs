@@ -13,28 +13,28 @@ mod directory;
 mod file;
 mod follow;
 mod forward;
+mod metrics;
 mod record;
 mod site;
 mod state;
 
-use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use ironlb_model::{ServiceKey, Time};
-use ironlb_speaker::drive::{self, Client, Report};
-use ironlb_speaker_core::{DEFAULT_EXCLUDED_INTERFACES, Settings, Speaker};
+use ironlb_model::ServiceKey;
+use ironlb_speaker::SpeakerArgs;
+use ironlb_speaker::drive::{self, Client, Clock, Report};
+use ironlb_speaker_core::Speaker;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use regex::Regex;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use forward::Forwarder;
+use metrics::Metrics;
 use site::Site;
 
 /// Allocate and announce on one host, from files, without Kubernetes
@@ -51,10 +51,6 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     state: PathBuf,
 
-    /// Name of this host among the Nodes
-    #[arg(long, env = "IRONLB_NODE_NAME", value_name = "NAME")]
-    node: String,
-
     /// Take addresses from the state file of another process, and allocate none: for every host but one
     #[arg(long)]
     follow: bool,
@@ -63,23 +59,13 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Forward::None)]
     forward: Forward,
 
-    /// Care for Services with this loadBalancerClass; without it, for those that have none
-    #[arg(long, env = "IRONLB_LB_CLASS", value_name = "CLASS")]
-    lb_class: Option<String>,
+    /// Serve metrics and health over HTTP there (/metrics, /healthz, /readyz), without encryption and to whoever asks; without
+    /// this option, nowhere
+    #[arg(long, env = "IRONLB_METRICS", value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
 
-    /// Announce from hosts with the label node.kubernetes.io/exclude-from-external-load-balancers too
-    #[arg(long, env = "IRONLB_IGNORE_EXCLUDE_LB")]
-    ignore_exclude_lb: bool,
-
-    /// Interfaces that nothing is announced on, as a regular expression; may be given more than once, and then takes the
-    /// place of the list of container and tunnel interfaces
-    #[arg(
-        long,
-        env = "IRONLB_EXCLUDE_INTERFACES",
-        value_name = "REGEX",
-        value_delimiter = ','
-    )]
-    exclude_interfaces: Vec<Regex>,
+    #[command(flatten)]
+    speaker: SpeakerArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -101,55 +87,40 @@ pub(crate) fn allocations(state: &Path) -> Result<Vec<(ServiceKey, Vec<IpAddr>)>
         .collect())
 }
 
-/// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(args: &Args) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let result = runtime
-        .context("no runtime to be had")
-        .and_then(|it| it.block_on(serve(args)));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn serve(args: &Args) -> Result<()> {
-    let mut signals = Signals::new()?;
+/// Runs until `shutdown` completes. When this returns, nothing is answered any more.
+pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Result<()> {
     if !args.directory.is_dir() {
         bail!("{}: not a directory", args.directory.display());
     }
-    let clock = Clock(Instant::now());
-    let (_watcher, mut touched) = watch(args)?;
-    let mut site = Site::open(site_settings(args))?;
+    let node = args.speaker.node()?;
+    let clock = Clock::start();
+    let (_watcher, mut touched) = watch(&args)?;
+    let mut site = Site::open(site_settings(&args, &node))?;
     let (client, mut reports, ends) = drive::channels();
-    let mut speaker = drive::start(Speaker::new(speaker_settings(args)?), ends)
-        .context("the speaker cannot start")?;
+    let mut metrics = Metrics::serve(args.metrics, &client, &node).await?;
+    let speaker = Speaker::new(args.speaker.settings(&node)?);
+    let mut speaker = drive::start(speaker, ends).context("the speaker cannot start")?;
     let mut forwarder = None;
     let mut again = Instant::now();
     let mut looked = again;
+    let mut shutdown = pin!(shutdown);
 
-    tracing::info!(node = args.node, directory = %args.directory.display(), "started");
+    tracing::info!(node, directory = %args.directory.display(), "started");
     loop {
-        hand_on(args, &mut site, &client, &mut forwarder).await?;
+        hand_on(&args, &mut site, &client, &mut forwarder).await?;
+        metrics.show(&mut site);
         // Not at once again, should the last look have failed.
         let due = site
             .deadline()
             .map(|time| clock.instant(time).max(looked + file::REST));
         let next = due.map_or(again, |due| due.min(again));
         tokio::select! {
-            name = signals.next() => {
-                tracing::info!("{name}: stopping");
-                break;
-            }
+            () = &mut shutdown => break,
             ended = speaker.ended() => {
                 ended.context("the speaker stopped")?;
                 bail!("the speaker stopped");
             }
+            result = metrics.ended() => result?,
             Some(report) = reports.recv() => log(report),
             Some(()) = touched.recv() => {
                 rest(&mut touched).await;
@@ -276,65 +247,13 @@ fn log(report: Report) {
     }
 }
 
-fn site_settings(args: &Args) -> site::Settings<'_> {
+fn site_settings<'a>(args: &'a Args, node: &'a str) -> site::Settings<'a> {
     site::Settings {
         directory: &args.directory,
         state: &args.state,
         follow: args.follow,
-        node: &args.node,
-        class: args.lb_class.clone(),
-    }
-}
-
-fn speaker_settings(args: &Args) -> Result<Settings> {
-    let excluded_interfaces = if args.exclude_interfaces.is_empty() {
-        let patterns = DEFAULT_EXCLUDED_INTERFACES.iter();
-        patterns
-            .map(|pattern| Regex::new(pattern))
-            .collect::<Result<_, _>>()?
-    } else {
-        args.exclude_interfaces.clone()
-    };
-    Ok(Settings {
-        node: args.node.as_str().into(),
-        class: args.lb_class.clone(),
-        ignore_exclude_label: args.ignore_exclude_lb,
-        excluded_interfaces,
-    })
-}
-
-/// Where [`Time`] meets the system's clock.
-struct Clock(Instant);
-
-impl Clock {
-    fn now(&self) -> Time {
-        Time::ZERO + self.0.elapsed()
-    }
-
-    fn instant(&self, time: Time) -> Instant {
-        self.0 + time.since(Time::ZERO)
-    }
-}
-
-/// The signals that end the process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
+        node,
+        class: args.speaker.lb_class.clone(),
     }
 }
 

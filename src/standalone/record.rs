@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ironlb_controller_core::{Controller, Input, Output, StatusWrite, WriteOutcome};
+use ironlb_controller_core::{Controller, Input, Output, StatusWrite, Usage, WriteOutcome};
 use ironlb_model::{
     Config, Event, EventKind, Family, Ingress, Name, Namespace, Service, ServiceKey, Time,
 };
@@ -63,6 +63,11 @@ impl Record {
     /// Whether [`synced`](Self::synced) was called.
     pub(crate) const fn is_synced(&self) -> bool {
         self.is_synced
+    }
+
+    /// How full the pools are.
+    pub(crate) fn pool_usage(&self) -> BTreeMap<Name, Usage> {
+        self.controller.pool_usage()
     }
 
     /// The configuration is now this.

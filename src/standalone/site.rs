@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use ironlb_config::Error;
+use ironlb_controller_core::Usage;
 use ironlb_forward::Ruleset;
 use ironlb_model::{Config, EndpointSlice, Name, Service, ServiceKey, SliceKey, Time};
 use ironlb_speaker_core::Input;
@@ -32,6 +33,8 @@ pub(crate) struct Site {
     /// What was forwarded last may be out of date.
     is_to_forward: bool,
     errors: Vec<Error>,
+    /// How many changes the manifests brought.
+    updates: u64,
     warned_of_node: bool,
     /// When a look first found less than the state file has.
     incomplete_since: Option<Time>,
@@ -92,6 +95,7 @@ impl Site {
             inputs: Vec::new(),
             is_to_forward: false,
             errors: Vec::new(),
+            updates: 0,
             warned_of_node: false,
             incomplete_since: None,
             has_started: false,
@@ -162,6 +166,37 @@ impl Site {
         matches!(&self.status, Status::Ours(record) if record.is_behind())
     }
 
+    /// How many changes came from the manifests since the last call.
+    pub(crate) const fn take_updates(&mut self) -> u64 {
+        std::mem::replace(&mut self.updates, 0)
+    }
+
+    /// Whether something is wrong with the manifests, and its last good state is in force.
+    pub(crate) const fn is_stale(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    /// What has not been read yet, in words; nothing when everything in force is.
+    pub(crate) fn waits_for(&self) -> Option<&'static str> {
+        let is_synced = match &self.status {
+            Status::Ours(record) => record.is_synced(),
+            Status::Followed(_) => true,
+        };
+        match (self.has_started, is_synced) {
+            (false, _) => Some("manifests"),
+            (true, false) => Some("Services and pools that the state file has"),
+            (true, true) => None,
+        }
+    }
+
+    /// How full the pools are; nothing where another process allocates.
+    pub(crate) fn pool_usage(&self) -> BTreeMap<Name, Usage> {
+        match &self.status {
+            Status::Ours(record) => record.pool_usage(),
+            Status::Followed(_) => BTreeMap::new(),
+        }
+    }
+
     fn allocations(&self) -> &Allocations {
         match &self.status {
             Status::Ours(record) => record.allocations(),
@@ -171,6 +206,7 @@ impl Site {
 
     fn take(&mut self, now: Time, changes: Vec<Change>) {
         for change in changes {
+            self.updates += 1;
             self.apply(now, change);
         }
     }

@@ -10,6 +10,7 @@ use ironlb_lab::{eventually, eventually_ok, holds_for, needs_the_lab};
 
 use site::{LIMIT, Site, allocations};
 
+mod metrics;
 mod sctp;
 mod site;
 
@@ -182,6 +183,51 @@ fn a_file_that_breaks_withdraws_nothing() {
 }
 
 #[test]
+fn what_is_good_in_a_broken_file_is_served_and_what_is_wrong_stays_as_it_was() {
+    needs_the_lab!();
+    let site = Site::new("standalone-partly", 1);
+    let service = |name: &str, kind: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n\
+             spec: {{type: {kind}, ports: [{{name: t, port: 80}}]}}\n---\n"
+        )
+    };
+    site.write("all.yaml", &service("old", "LoadBalancer"));
+    site.endpoints("old", &[1]);
+    site.endpoints("new", &[1]);
+    let running = site.start(1);
+    let old = site.addresses("old")[0];
+    assert_eq!(site.reach(old), "n1");
+    site.write(
+        "all.yaml",
+        &(service("old", "[LoadBalancer]") + &service("new", "LoadBalancer")),
+    );
+    let new = site.addresses("new")[0];
+    assert_eq!(site.reach(new), "n1");
+    assert_eq!(site.reach(old), "n1");
+    running
+        .wait_for_line("Service/old: spec.type", LIMIT)
+        .unwrap();
+}
+
+#[test]
+fn a_second_manifest_of_a_service_changes_nothing_and_is_told() {
+    needs_the_lab!();
+    let site = Site::new("standalone-twice", 1);
+    site.service("web", &[1], "");
+    let running = site.start(1);
+    let addresses = site.addresses("web");
+    site.reach(addresses[0]);
+    let other = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: ClusterIP}}";
+    site.write("a-copy.yaml", other);
+    running
+        .wait_for_line("\"default/web\" is there twice", LIMIT)
+        .unwrap();
+    assert_eq!(site.addresses("web"), addresses);
+    assert_eq!(site.reach(addresses[0]), "n1");
+}
+
+#[test]
 fn one_node_answers_and_the_other_takes_over_when_it_is_removed() {
     needs_the_lab!();
     let site = Site::new("standalone-two", 2);
@@ -318,16 +364,7 @@ fn a_second_process_on_the_same_state_is_refused() {
     needs_the_lab!();
     let site = Site::new("standalone-lock", 1);
     let _running = site.start(1);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ironlb"));
-    command
-        .arg("standalone")
-        .arg("-f")
-        .arg(site.manifests())
-        .arg("--state")
-        .arg(site.state());
-    let output = site.nodes[0].run(command.args(["--node", "n1"])).unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let message = String::from_utf8(output.stderr).unwrap();
+    let message = site.refusal();
     assert!(message.contains("in use by process"), "{message}");
 }
 
@@ -337,16 +374,7 @@ fn a_broken_state_file_is_refused_and_nothing_is_announced() {
     let site = Site::new("standalone-corrupt", 1);
     site.service("web", &[1], "");
     fs::write(site.state(), "{\"format\": \"ironlb-state\", \"vers").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ironlb"));
-    command
-        .arg("standalone")
-        .arg("-f")
-        .arg(site.manifests())
-        .arg("--state")
-        .arg(site.state());
-    let output = site.nodes[0].run(command.args(["--node", "n1"])).unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let message = String::from_utf8(output.stderr).unwrap();
+    let message = site.refusal();
     assert!(message.contains("Restore it from a backup"), "{message}");
     assert!(
         site.client

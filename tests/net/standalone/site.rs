@@ -140,19 +140,26 @@ impl Site {
     }
 
     pub(crate) fn start_with(&self, number: usize, arguments: &[&str]) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ironlb"));
-        command
-            .arg("standalone")
-            .arg("-f")
-            .arg(self.manifests())
-            .arg("--state")
-            .arg(self.state());
-        command
-            .args(["--node", &format!("n{number}"), "--forward", "nftables"])
-            .args(arguments);
+        let mut command = self.command(number);
+        command.args(["--forward", "nftables"]).args(arguments);
         let process = self.nodes[number - 1].spawn_as("ironlb", command).unwrap();
         process.wait_for_line("started", LIMIT).unwrap();
         process
+    }
+
+    /// The message of an ironlb that refuses to start on the first node.
+    pub(crate) fn refusal(&self) -> String {
+        let output = self.nodes[0].run(&mut self.command(1)).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn command(&self, number: usize) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ironlb"));
+        command.arg("standalone").arg("-f").arg(self.manifests());
+        command.arg("--state").arg(self.state());
+        command.args(["--node", &format!("n{number}")]);
+        command
     }
 
     /// Ends a node's backend.
