@@ -104,6 +104,13 @@ impl Controller {
         self.writes.deadline()
     }
 
+    /// Whether every write has come to an end that is known. While one has not, it may still come into force, so the lead
+    /// must not be handed over yet: a successor could not see its address and might give it away.
+    pub fn is_settled(&self) -> bool {
+        let mut records = self.records.values();
+        self.writes.is_idle() && !records.any(Record::is_uncertain)
+    }
+
     /// The addresses that a Service has, in the order of its status; empty for none.
     pub fn address_of(&self, service: &ServiceKey) -> Vec<IpAddr> {
         let Some(record) = self.records.get(service) else {

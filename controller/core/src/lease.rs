@@ -15,11 +15,13 @@ use crate::io::WriteOutcome;
 /// What is fixed for the life of an [`Election`].
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Who we are (`holderIdentity`): another for every process, or a predecessor's lease would be taken for ours.
+    /// Who we are (`holderIdentity`): no other process that runs has the same. A successor may: it then need not wait
+    /// until the Lease expires, but only for the last writes of its predecessor.
     pub identity: Arc<str>,
     /// How long others leave us the lead after our last sign of life (`leaseDurationSeconds`).
     pub duration: Duration,
-    /// How long we go on leading without having renewed. Must be shorter than `duration`.
+    /// How long we go on leading without having renewed. Must be shorter than `duration`: what is left is for writes that
+    /// were begun in time to come into force, and for clocks that do not run alike.
     pub renew_deadline: Duration,
     /// The longest time between two attempts to renew, or to take over. Each is shortened at random by up to a half, so
     /// that candidates who were started together do not go on asking and writing together.
@@ -38,6 +40,11 @@ impl Settings {
             retry: Duration::from_secs(2),
             seed,
         }
+    }
+
+    /// How long after the lead has ended a write that was begun before may still come into force.
+    fn grace(&self) -> Duration {
+        self.duration.saturating_sub(self.renew_deadline)
     }
 }
 
@@ -108,6 +115,9 @@ pub struct Election {
     seen: Option<Seen>,
     under_way: Option<UnderWay>,
     next: Time,
+    /// Not before then do we lead by a Lease that is ours already: what we, or a predecessor of our name, wrote last may
+    /// still be on its way until then.
+    settled: Option<Time>,
     /// State of the random numbers (splitmix64).
     random: u64,
     leaving: bool,
@@ -123,8 +133,14 @@ struct Seen {
 
 #[derive(Clone, Copy, Debug)]
 enum UnderWay {
-    Read { begun: Time },
-    Write { begun: Time },
+    Read {
+        begun: Time,
+    },
+    /// Whether it `acquires` a Lease that was not ours.
+    Write {
+        begun: Time,
+        acquires: bool,
+    },
 }
 
 impl Election {
@@ -137,6 +153,7 @@ impl Election {
             seen: None,
             under_way: None,
             next: Time::ZERO,
+            settled: None,
             leaving: false,
             outputs: VecDeque::new(),
         }
@@ -144,6 +161,9 @@ impl Election {
 
     /// Takes in everything that happens.
     pub fn handle(&mut self, now: Time, input: Input) {
+        if self.settled.is_none() {
+            self.settled = Some(now + self.settings.grace());
+        }
         self.stop_when_late(now);
         match input {
             Input::Read(lease) => self.read(now, lease),
@@ -170,7 +190,7 @@ impl Election {
     pub fn deadline(&self) -> Option<Time> {
         let waits = self.under_way.is_none() && !self.leaving;
         let next = waits.then_some(self.next);
-        next.into_iter().chain(self.lead_ends()).min()
+        next.into_iter().chain(self.leads_until()).min()
     }
 
     /// Whether we lead.
@@ -178,18 +198,22 @@ impl Election {
         self.leading.is_some()
     }
 
-    fn lead_ends(&self) -> Option<Time> {
+    /// Until when we lead unless we renew before; `None` when we do not lead. Nothing may be begun later, also when nobody
+    /// has said [`Output::StopLeading`] yet: a process that was stopped for a while hears of that only after it goes on.
+    #[must_use]
+    pub fn leads_until(&self) -> Option<Time> {
         Some(self.leading? + self.settings.renew_deadline)
     }
 
     fn stop_when_late(&mut self, now: Time) {
-        if self.lead_ends().is_some_and(|end| now >= end) {
-            self.stop();
+        if self.leads_until().is_some_and(|end| now >= end) {
+            self.stop(now);
         }
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, now: Time) {
         if self.leading.take().is_some() {
+            self.settled = Some(now + self.settings.grace());
             self.outputs.push_back(Output::StopLeading);
         }
     }
@@ -219,24 +243,38 @@ impl Election {
             return;
         }
         let Some(lease) = lease else {
-            self.seen = None;
-            self.write(now, None);
+            // Who led may not have noticed yet that somebody deleted it.
+            if !self
+                .seen
+                .as_ref()
+                .is_some_and(|seen| self.is_left_to(seen, begun))
+            {
+                self.seen = None;
+                self.write(now, None);
+            }
             return;
         };
         let ours = lease.holder == self.settings.identity;
         if !ours {
-            self.stop();
+            self.stop(now);
         }
         let seen = self.seen.take();
         let unchanged = seen.filter(|seen| is_same_sign_of_life(&seen.lease, &lease));
         // A change counts from when its reading ended, and time without one until a reading began: both err on the
         // leader's side.
         let since = unchanged.map_or(now, |seen| seen.since);
-        let expired = begun >= since + lease.duration;
-        if ours || lease.holder.is_empty() || expired {
-            self.write(now, Some(&lease));
+        let seen = Seen { lease, since };
+        if !self.is_left_to(&seen, begun) {
+            self.write(now, Some(&seen.lease));
         }
-        self.seen = Some(Seen { lease, since });
+        self.seen = Some(seen);
+    }
+
+    /// Whether the lead is another's at `time`, or may be.
+    fn is_left_to(&self, seen: &Seen, time: Time) -> bool {
+        let holder = &seen.lease.holder;
+        let others = *holder != self.settings.identity && !holder.is_empty();
+        others && time < seen.since + seen.lease.duration
     }
 
     fn write(&mut self, now: Time, lease: Option<&Lease>) {
@@ -249,14 +287,22 @@ impl Election {
             acquires,
             resource_version: lease.map(|lease| Arc::clone(&lease.resource_version)),
         }));
-        self.under_way = Some(UnderWay::Write { begun: now });
+        self.under_way = Some(UnderWay::Write {
+            begun: now,
+            acquires,
+        });
     }
 
     fn written(&mut self, now: Time, outcome: WriteOutcome) {
-        let Some(UnderWay::Write { begun }) = self.under_way else {
+        let Some(UnderWay::Write { begun, acquires }) = self.under_way else {
             return;
         };
         self.try_again(now);
+        let inherits = !acquires && self.leading.is_none();
+        if let Some(settled) = self.settled.filter(|settled| inherits && now < *settled) {
+            self.next = self.next.min(settled);
+            return;
+        }
         let in_time = now < begun + self.settings.renew_deadline;
         if outcome == WriteOutcome::Done && in_time && !self.leaving {
             if self.leading.is_none() {
@@ -271,7 +317,7 @@ impl Election {
     fn leave(&mut self, now: Time) {
         let led = self.is_leading();
         self.leaving = true;
-        self.stop();
+        self.stop(now);
         if led {
             self.under_way = Some(UnderWay::Read { begun: now });
             self.outputs.push_back(Output::Read);
@@ -375,6 +421,10 @@ mod tests {
         }
     }
 
+    fn settings(identity: &str) -> Settings {
+        Settings::new(identity, 0)
+    }
+
     fn lease(holder: &str, version: &str) -> Lease {
         Lease {
             holder: holder.into(),
@@ -462,6 +512,82 @@ mod tests {
             (4, Some("7".into()))
         );
         assert!(!candidate.is_leading());
+    }
+
+    /// The first time at which a candidate leads that finds a Lease of its own name when it starts.
+    fn leads_first(mut candidate: Election, start: Time) -> Time {
+        let mut now = start;
+        candidate.handle(now, Input::Tick);
+        while !candidate.is_leading() {
+            match candidate.poll() {
+                Some(Output::Read) => candidate.handle(now, Input::Read(Some(lease("me", "1")))),
+                Some(Output::Write(_)) => {
+                    candidate.handle(now, Input::Written(WriteOutcome::Done));
+                }
+                Some(output) => panic!("{output:?}"),
+                None => {
+                    now = candidate.deadline().unwrap();
+                    candidate.handle(now, Input::Tick);
+                }
+            }
+        }
+        now
+    }
+
+    #[test]
+    fn a_predecessor_of_the_same_name_is_given_time_for_its_last_writes() {
+        let start = Time::from_secs(100);
+        let candidate = Election::new(settings("me"));
+        assert_eq!(leads_first(candidate, start), Time::from_secs(105));
+    }
+
+    #[test]
+    fn one_that_has_lost_the_lead_waits_for_its_own_last_writes_before_it_leads_again() {
+        let mut candidate = Election::new(settings("me"));
+        candidate.handle(Time::ZERO, Input::Tick);
+        candidate.handle(Time::ZERO, Input::Read(None));
+        candidate.handle(Time::ZERO, Input::Written(WriteOutcome::Done));
+        candidate.handle(Time::from_secs(9), Input::Tick);
+        while candidate.poll().is_some() {}
+        candidate.handle(Time::from_secs(10), Input::ReadFailed);
+        assert_eq!(candidate.poll(), Some(Output::StopLeading));
+        let led_again = leads_first(candidate, Time::from_secs(12));
+        assert_eq!(led_again, Time::from_secs(15));
+    }
+
+    #[test]
+    fn a_renewal_that_is_answered_when_the_lead_has_ended_does_not_bring_it_back_at_once() {
+        let mut candidate = Election::new(settings("me"));
+        candidate.handle(Time::ZERO, Input::Tick);
+        candidate.handle(Time::ZERO, Input::Read(None));
+        candidate.handle(Time::ZERO, Input::Written(WriteOutcome::Done));
+        candidate.handle(Time::from_secs(8), Input::Tick);
+        candidate.handle(Time::from_secs(8), Input::Read(Some(lease("me", "1"))));
+        candidate.handle(Time::from_secs(10), Input::Tick);
+        assert!(!candidate.is_leading());
+        candidate.handle(Time::from_secs(11), Input::Written(WriteOutcome::Done));
+        assert!(!candidate.is_leading());
+        while candidate.poll().is_some() {}
+        assert_eq!(
+            leads_first(candidate, Time::from_secs(13)),
+            Time::from_secs(15)
+        );
+    }
+
+    #[test]
+    fn a_lease_that_was_deleted_is_waited_for_as_one_that_expires() {
+        let mut candidate = Election::new(settings("me"));
+        candidate.handle(Time::ZERO, Input::Tick);
+        candidate.handle(Time::ZERO, Input::Read(Some(lease("other", "7"))));
+        for (seconds, takes_over) in [(5, false), (12, false), (15, true)] {
+            while candidate.poll().is_some() {}
+            let now = Time::from_secs(seconds);
+            candidate.handle(now, Input::Tick);
+            candidate.handle(now, Input::Read(None));
+            let outputs: Vec<Output> = std::iter::from_fn(|| candidate.poll()).collect();
+            let wrote = matches!(outputs.as_slice(), [Output::Read, Output::Write(_)]);
+            assert_eq!(wrote, takes_over, "at {now}: {outputs:?}");
+        }
     }
 
     #[test]

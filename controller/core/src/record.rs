@@ -99,6 +99,11 @@ impl Record {
         !is_same
     }
 
+    /// Whether there were writes of which we do not know whether they happened, or will.
+    pub(crate) const fn is_uncertain(&self) -> bool {
+        self.attempted.is_some()
+    }
+
     /// The addresses that its status has, or may have.
     pub(crate) fn may_have(&self) -> Vec<IpAddr> {
         let mut addresses: Vec<IpAddr> = published_addresses(&self.service).collect();

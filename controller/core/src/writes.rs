@@ -33,6 +33,10 @@ impl Writes {
         self.timers.first().map(|(time, _)| *time)
     }
 
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
     pub(crate) fn is_under_way(&self, service: &ServiceKey) -> bool {
         self.under_way.contains_key(service)
     }
