@@ -20,6 +20,7 @@ mod random;
 mod session;
 mod sessions;
 mod settings;
+mod status;
 mod timers;
 mod wire;
 
@@ -27,10 +28,11 @@ mod wire;
 mod pair;
 
 pub use echo::{ECHO_LENGTH, EchoPayload};
-pub use session::{Reason, Session, Status};
+pub use session::Session;
 pub use sessions::{
     Counters, Datagram, Discard, Input, Key, MULTI_HOP_PORT, Output, SINGLE_HOP_PORT, Sessions,
     View,
 };
 pub use settings::Settings;
+pub use status::{Reason, Status};
 pub use wire::{DecodeError, Diagnostic, LENGTH, Packet, State};

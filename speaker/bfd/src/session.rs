@@ -1,7 +1,6 @@
 //! One session: RFC 5880 §6.8.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::time::Duration;
 
 use ironlb_model::Time;
@@ -9,8 +8,13 @@ use ironlb_model::Time;
 use crate::echo::{Echo, EchoPayload};
 use crate::random::Random;
 use crate::settings::Settings;
+use crate::status::{Reason, Status};
 use crate::timers::{Timer, Timers};
 use crate::wire::{Diagnostic, Packet, State};
+
+mod intervals;
+
+use intervals::{Intervals, SLOW};
 
 /// One session with one peer. Names of the RFC's variables (§6.8.1) are given at the fields.
 ///
@@ -73,68 +77,6 @@ pub(crate) enum Output {
     Down(Reason),
     /// The peer has been told that the session is over; forget it.
     Closed,
-}
-
-/// Why a session went down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// No packet came for the detection time.
-    DetectionTimeExpired,
-    /// Echo packets stopped coming back.
-    EchoFailed,
-    /// The peer's session is down, for this reason.
-    Neighbor(Diagnostic),
-    /// The peer's operator, or its planned stop, took the session down.
-    NeighborAdminDown,
-    /// It is wanted no more here.
-    AdminDown,
-}
-
-impl Reason {
-    /// Whether a routing protocol has to end with the session. It has not when BFD alone was switched off, on either side: that
-    /// says nothing of the path (RFC 5882 §3.2, §4.2).
-    pub const fn ends_clients(self) -> bool {
-        match self {
-            Self::DetectionTimeExpired | Self::EchoFailed | Self::Neighbor(_) => true,
-            Self::NeighborAdminDown | Self::AdminDown => false,
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DetectionTimeExpired => f.write_str("nothing heard for the detection time"),
-            Self::EchoFailed => f.write_str("echo packets no longer come back"),
-            Self::Neighbor(Diagnostic::None) => f.write_str("neighbor signaled session down"),
-            Self::Neighbor(diagnostic) => write!(f, "neighbor signaled session down: {diagnostic}"),
-            Self::NeighborAdminDown => f.write_str("neighbor is administratively down"),
-            Self::AdminDown => f.write_str("no longer wanted"),
-        }
-    }
-}
-
-/// What a routing protocol has to know of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// It has not been up yet. The peer may not speak BFD at all.
-    NeverUp,
-    /// Up.
-    Up,
-    /// It was up.
-    Down(Reason),
-}
-
-impl Status {
-    /// Whether a routing protocol may establish a session now. Where `strict`, only while BFD is up, or was switched off by the
-    /// peer's operator; else always.
-    pub const fn permits(self, strict: bool) -> bool {
-        match self {
-            Self::Up => true,
-            Self::Down(reason) => !strict || !reason.ends_clients(),
-            Self::NeverUp => !strict,
-        }
-    }
 }
 
 impl Session {
@@ -609,52 +551,6 @@ impl Remote {
     }
 }
 
-/// The intervals that we tell the peer, and those that we still go by until it has confirmed (§6.8.3).
-#[derive(Clone, Debug)]
-struct Intervals {
-    /// bfd.DesiredMinTxInterval.
-    desired_min_tx: Duration,
-    /// bfd.RequiredMinRxInterval.
-    required_min_rx: Duration,
-    /// Not above the former before the poll has ended: else the peer would miss packets that it waits for.
-    transmit: Duration,
-    /// Not below the latter before the poll has ended: the peer still sends as slowly as before.
-    receive: Duration,
-}
-
-impl Intervals {
-    /// Those of a session that is not up.
-    fn slow(settings: &Settings) -> Self {
-        let transmit = settings.transmit_interval.max(SLOW);
-        Self {
-            desired_min_tx: transmit,
-            required_min_rx: settings.receive_interval,
-            transmit,
-            receive: settings.receive_interval,
-        }
-    }
-
-    /// Tells others from now on, and says whether they are others.
-    fn change(&mut self, up: bool, desired_min_tx: Duration, required_min_rx: Duration) -> bool {
-        let before = (self.desired_min_tx, self.required_min_rx);
-        self.desired_min_tx = desired_min_tx;
-        self.required_min_rx = required_min_rx;
-        if up {
-            self.transmit = self.transmit.min(desired_min_tx);
-            self.receive = self.receive.max(required_min_rx);
-        } else {
-            self.settle();
-        }
-        before != (desired_min_tx, required_min_rx)
-    }
-
-    /// Goes by what the peer was told.
-    const fn settle(&mut self) {
-        self.transmit = self.desired_min_tx;
-        self.receive = self.required_min_rx;
-    }
-}
-
 /// A Poll Sequence (§6.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Poll {
@@ -673,9 +569,6 @@ const fn diagnostic(reason: Reason) -> Diagnostic {
         Reason::AdminDown => Diagnostic::AdministrativelyDown,
     }
 }
-
-/// §6.8.3: the least interval while not up, and that of control packets that have an echo function beside them.
-const SLOW: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

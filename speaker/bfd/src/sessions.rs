@@ -8,8 +8,9 @@ use ironlb_model::Time;
 
 use crate::echo::EchoPayload;
 use crate::random::Random;
-use crate::session::{self, Reason, Session, Status};
+use crate::session::{self, Session};
 use crate::settings::Settings;
+use crate::status::{Reason, Status};
 use crate::wire::{Diagnostic, Packet, State};
 
 /// What a session is asked for and found by.
