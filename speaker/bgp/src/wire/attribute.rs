@@ -10,6 +10,8 @@ mod reach;
 use std::fmt;
 use std::net::Ipv4Addr;
 
+#[cfg(test)]
+pub(super) use as_path::tests as as_path_tests;
 pub use as_path::{AsPath, Segment};
 pub use community::{Community, ExtendedCommunity, LargeCommunity};
 pub(crate) use decode::{Decoded, decode};

@@ -288,3 +288,6 @@ const fn family_of(prefix: &IpNet) -> Family {
         IpNet::V6(_) => Family::V6,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,3 +168,6 @@ fn routes_unknown(decoded: &Decoded<'_>, has_routes: bool) -> Option<Error> {
         bytes: bytes.to_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760): routes of any family, inside of attributes.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ironlb_model::Family;
 
@@ -74,6 +74,15 @@ impl NextHop {
             Self::V6Pair { link_local, .. } => {
                 !link_local.is_unspecified() && !link_local.is_multicast()
             }
+        }
+    }
+}
+
+impl From<IpAddr> for NextHop {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => Self::V6(address),
         }
     }
 }
