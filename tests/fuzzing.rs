@@ -104,6 +104,25 @@ fn a_responder_never_speaks_for_what_it_does_not_hold() {
 }
 
 #[test]
+fn any_bfd_packet_is_read_or_refused() {
+    // BIRD's poll.
+    let packet = vec![
+        0x20, 0xe0, 5, 24, 0x28, 0xcb, 0x0e, 0xc9, 0xbd, 0x52, 0x6f, 0x81, 0, 1, 0x86, 0xa0, 0, 3,
+        0x0d, 0x40, 0, 0, 0, 0,
+    ];
+    throw(20_000, targets::bfd_packet::run, |random| {
+        random.altered(std::slice::from_ref(&packet))
+    });
+}
+
+#[test]
+fn whatever_happens_to_bfd_sessions_they_end_when_no_longer_wanted() {
+    throw(5_000, targets::bfd_sessions::run, |random| {
+        random.bytes(600)
+    });
+}
+
+#[test]
 fn any_text_is_read_as_configuration_or_refused() {
     let examples = [
         "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: a, namespace: b}\nspec:\n  addresses: [192.0.2.0/24, '2001:db8::-2001:db8::ff']\n",

@@ -3,6 +3,8 @@
 //! libFuzzer calls them with what it invents; the root package's test `fuzzing` with what a seed invents.
 
 pub mod arp;
+pub mod bfd_packet;
+pub mod bfd_sessions;
 pub mod config;
 pub mod ndp;
 pub mod responder;
