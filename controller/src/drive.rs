@@ -24,6 +24,8 @@ pub(crate) struct Drive {
     counted: Instant,
     /// Whether something was decided since the pools' usage was last told.
     uncounted: bool,
+    /// Whether the process is about to end.
+    closing: watch::Receiver<bool>,
 }
 
 impl Drive {
@@ -34,6 +36,7 @@ impl Drive {
         barrier: Barrier,
         usage: watch::Sender<BTreeMap<Name, Usage>>,
         leftovers: mpsc::UnboundedSender<Look>,
+        closing: watch::Receiver<bool>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -46,20 +49,30 @@ impl Drive {
             origin: now,
             counted: now,
             uncounted: false,
+            closing,
         }
     }
 
-    /// Runs until no source is left.
-    pub(crate) async fn run(mut self, mut updates: mpsc::Receiver<Update>) {
+    /// Runs until the process is about to end and no write is under way, or may still come into force.
+    ///
+    /// # Errors
+    ///
+    /// When no source is left.
+    pub(crate) async fn run(mut self, mut updates: mpsc::Receiver<Update>) -> anyhow::Result<()> {
         loop {
+            let closing = *self.closing.borrow();
+            if closing && self.controller.is_settled() {
+                return Ok(());
+            }
             let wake = self.wake();
             let input = tokio::select! {
                 update = updates.recv() => match update {
                     Some(update) => self.input(update),
-                    None => return,
+                    None => anyhow::bail!("the controller's sources have ended"),
                 },
                 Some((service, outcome)) = self.writer.next() => Some(Input::Written { service, outcome }),
                 () = tokio::time::sleep_until(wake) => Some(Input::Tick),
+                _ = self.closing.changed(), if !closing => None,
             };
             if let Some(input) = input {
                 self.uncounted |= !matches!(input, Input::Tick);

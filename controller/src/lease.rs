@@ -15,6 +15,29 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+/// Whether this controller leads, as far as is known now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// There is no election.
+    Always,
+    /// It leads until then, unless it renews the Lease before.
+    Until(Instant),
+    /// It does not lead.
+    No,
+}
+
+impl Lead {
+    /// Whether something may be begun now that only a leader does. A process that stood still for a while does not lead any
+    /// more when it goes on, though nothing has told it so yet.
+    pub(crate) fn holds(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Until(end) => Instant::now() < end,
+            Self::No => false,
+        }
+    }
+}
+
 /// A candidate in the election.
 pub(crate) struct Candidate {
     api: Api<KubeLease>,
@@ -23,7 +46,7 @@ pub(crate) struct Candidate {
     under_way: Option<Request>,
     /// `spec.acquireTime` of the Lease as it was last seen or written.
     acquired: Option<MicroTime>,
-    leading: watch::Sender<bool>,
+    leading: watch::Sender<Lead>,
 }
 
 type Request = Pin<Box<dyn Future<Output = (Input, Option<MicroTime>)> + Send>>;
@@ -34,7 +57,7 @@ impl Candidate {
         client: Client,
         namespace: &str,
         identity: &str,
-        leading: watch::Sender<bool>,
+        leading: watch::Sender<Lead>,
     ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
@@ -54,9 +77,10 @@ impl Candidate {
         }
     }
 
-    /// Gives the lead up, so that another need not wait for it to expire; tries so for a moment only.
+    /// Gives the lead up, so that another need not wait for it to expire; tries so for a moment only. No write may be under
+    /// way any more.
     pub(crate) async fn leave(&mut self) {
-        self.leading.send_replace(false);
+        self.leading.send_replace(Lead::No);
         self.under_way = None;
         self.handle(Input::Leave);
         let given_up = async {
@@ -100,16 +124,23 @@ impl Candidate {
                     };
                     self.under_way = Some(Box::pin(self::write(self.api.clone(), write, acquired)));
                 }
-                Output::Lead => {
-                    tracing::info!("this controller leads");
-                    self.leading.send_replace(true);
-                }
-                Output::StopLeading => {
-                    tracing::warn!("this controller does not lead any more");
-                    self.leading.send_replace(false);
-                }
+                Output::Lead => tracing::info!("this controller leads"),
+                Output::StopLeading => tracing::warn!("this controller does not lead any more"),
             }
         }
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let until = self.election.leads_until();
+        let lead = until.map_or(Lead::No, |until| {
+            Lead::Until(self.origin + until.since(Time::ZERO))
+        });
+        self.leading.send_if_modified(|told| {
+            let changed = *told != lead;
+            *told = lead;
+            changed
+        });
     }
 }
 
@@ -167,7 +198,6 @@ async fn write(
     let written = async {
         match write.resource_version {
             Some(_) => api.replace(LEASE, &parameters, &lease).await,
-            None if write.holder.is_empty() => give_up(&api, lease).await,
             None => api.create(&parameters, &lease).await,
         }
     };
@@ -181,12 +211,6 @@ async fn write(
         }
     };
     (Input::Written(outcome), Some(acquired))
-}
-
-/// Writes `lease` over what is there: only we write it while we lead, so what is there now is our own.
-async fn give_up(api: &Api<KubeLease>, mut lease: KubeLease) -> kube::Result<KubeLease> {
-    lease.metadata.resource_version = api.get(LEASE).await?.metadata.resource_version;
-    api.replace(LEASE, &PostParams::default(), &lease).await
 }
 
 fn lease(write: &LeaseWrite, acquired: MicroTime, now: MicroTime) -> KubeLease {

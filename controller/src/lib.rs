@@ -15,6 +15,8 @@ mod pool_status;
 mod write;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
 
 use anyhow::Context;
 use ironlb_controller_core::{Controller, Settings, Usage};
@@ -25,9 +27,10 @@ use ironlb_watch::{Access, Barrier, Component, Metrics, Recorder, Reporter, Sour
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use crate::drive::Drive;
-use crate::lease::Candidate;
+use crate::lease::{Candidate, Lead};
 use crate::write::Writer;
 
 pub use crate::metrics::PoolMetrics;
@@ -89,7 +92,11 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
         used,
     ));
 
-    let (leading, led) = watch::channel(!args.leader_elect);
+    let (leading, led) = watch::channel(if args.leader_elect {
+        Lead::No
+    } else {
+        Lead::Always
+    });
     let mut candidate = Candidate::new(client.clone(), &namespace, &identity, leading);
     let office = Office {
         client,
@@ -102,14 +109,23 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
         recorder,
         usage,
     };
-    let ended = tokio::select! {
-        error = office.hold(led) => Err(error),
-        () = candidate.run(), if args.leader_elect => Ok(()),
-        result = admin.serve(listener) => result.context("metrics server"),
-        () = shutdown => Ok(()),
+    let (close, closing) = watch::channel(false);
+    let mut held = Box::pin(office.hold(led, closing));
+    let (ended, in_office) = tokio::select! {
+        ended = &mut held => (ended, false),
+        () = candidate.run(), if args.leader_elect => (Ok(()), true),
+        result = admin.serve(listener) => (result.context("metrics server"), true),
+        () = shutdown => (Ok(()), true),
     };
-    // What was under way has been dropped with the office: only now may another lead.
-    candidate.leave().await;
+    close.send_replace(true);
+    // Only when none of our writes can come into force any more may another lead.
+    let settled = in_office && matches!(timeout(SETTLING, &mut held).await, Ok(Ok(())));
+    drop(held);
+    if settled {
+        candidate.leave().await;
+    } else {
+        tracing::info!("the outcome of a write is not known; the Lease is left to expire");
+    }
     ended
 }
 
@@ -127,21 +143,34 @@ struct Office {
 }
 
 impl Office {
-    /// Allocates whenever `led` says that this controller leads. Each term begins with reading everything.
-    async fn hold(self, mut led: watch::Receiver<bool>) -> anyhow::Error {
+    /// Allocates whenever `led` says that this controller leads, until `closing` says that the process is about to end and
+    /// no write is under way. Each term begins with reading everything.
+    async fn hold(
+        self,
+        mut led: watch::Receiver<Lead>,
+        mut closing: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
         loop {
-            if led.wait_for(|leads| *leads).await.is_err() {
-                return anyhow::anyhow!("the election has ended");
-            }
             tokio::select! {
-                error = self.term() => return error,
-                _ = led.wait_for(|leads| !*leads) => self.barrier.begin([]),
+                lead = led.wait_for(|lead| lead.holds()) => {
+                    lead.context("the election has ended")?;
+                }
+                _ = closing.wait_for(|closing| *closing) => return Ok(()),
+            }
+            let mut ended = led.clone();
+            tokio::select! {
+                result = self.term(led.clone(), closing.clone()) => return result,
+                _ = ended.wait_for(|lead| *lead == Lead::No) => self.barrier.begin([]),
             }
         }
     }
 
-    /// Allocates. When this is dropped, nothing is written any more, not even what was under way.
-    async fn term(&self) -> anyhow::Error {
+    /// Allocates. When this is dropped, nothing more is begun; what was under way may still come into force for a moment.
+    async fn term(
+        &self,
+        led: watch::Receiver<Lead>,
+        closing: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
         self.barrier.begin([CONFIGURATION, NAMESPACE, SERVICE]);
         let (listened, updates) = mpsc::channel(UPDATES);
         let mut sources = Sources::new(self.client.clone(), self.metrics.clone(), listened);
@@ -162,20 +191,26 @@ impl Office {
             Controller::new(Settings {
                 class: self.class.clone(),
             }),
-            Writer::new(self.client.clone(), self.counters.clone()),
+            Writer::new(self.client.clone(), led, self.counters.clone()),
             self.recorder.clone(),
             self.barrier.clone(),
             self.usage.clone(),
             look,
+            closing,
         );
+        let leftovers = async {
+            leftovers.await;
+            std::future::pending::<Infallible>().await
+        };
         tokio::select! {
-            ((), ()) = async { tokio::join!(drive.run(updates), leftovers) } => {
-                anyhow::anyhow!("the controller's sources have ended")
-            }
-            () = sources.ended() => anyhow::anyhow!("a watch has ended by itself"),
+            ended = drive.run(updates) => ended,
+            never = leftovers => match never {},
+            () = sources.ended() => Err(anyhow::anyhow!("a watch has ended by itself")),
         }
     }
 }
 
 /// Updates that may wait. The watches wait when there are more.
 const UPDATES: usize = 1_024;
+/// How long to wait for the writes under way when the process is to end.
+const SETTLING: Duration = Duration::from_secs(2);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use http::Request as HttpRequest;
 use ironlb_config::kinds;
 use ironlb_controller_core::{StatusWrite, WriteOutcome};
 use ironlb_model::ServiceKey;
@@ -15,7 +16,10 @@ use kube::{Client, Resource};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::timeout;
+
+use crate::lease::Lead;
 
 /// How writes went.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +55,7 @@ impl Counters {
 /// says so (429), and the client then waits as it is told.
 pub(crate) struct Writer {
     client: Client,
+    led: watch::Receiver<Lead>,
     counters: Counters,
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Written> + Send>>>,
     waiting: VecDeque<StatusWrite>,
@@ -59,16 +64,18 @@ pub(crate) struct Writer {
 type Written = (ServiceKey, WriteOutcome);
 
 impl Writer {
-    pub(crate) fn new(client: Client, counters: Counters) -> Self {
+    pub(crate) fn new(client: Client, led: watch::Receiver<Lead>, counters: Counters) -> Self {
         Self {
             client,
+            led,
             counters,
             under_way: FuturesUnordered::new(),
             waiting: VecDeque::new(),
         }
     }
 
-    /// Begins a write, now or when there is room.
+    /// Begins a write, now or when there is room; never once the lead has ended, which also ends the term and the writer
+    /// with it.
     pub(crate) fn write(&mut self, write: StatusWrite) {
         self.waiting.push_back(write);
         self.fill();
@@ -89,6 +96,7 @@ impl Writer {
 
     fn fill(&mut self) {
         while self.under_way.len() < AT_ONCE
+            && self.led.borrow().holds()
             && let Some(write) = self.waiting.pop_front()
         {
             let client = self.client.clone();
@@ -107,12 +115,11 @@ async fn send(client: Client, write: &StatusWrite) -> WriteOutcome {
         ..PatchParams::default()
     };
     let patch = Patch::Merge(patch(write));
-    let request = match Request::new(url).patch_subresource(
-        "status",
-        &write.service.name,
-        &parameters,
-        &patch,
-    ) {
+    let request = Request::new(url)
+        .patch_subresource("status", &write.service.name, &parameters, &patch)
+        .map_err(|error| error.to_string())
+        .and_then(in_time);
+    let request = match request {
         Ok(request) => request,
         Err(error) => {
             tracing::error!(service = %write.service, %error, "status cannot be written");
@@ -136,6 +143,16 @@ async fn send(client: Client, write: &StatusWrite) -> WriteOutcome {
     outcome
 }
 
+/// Asks the API server to carry a request out soon or not at all: when the lead has ended, there is only so much time until
+/// another's begins.
+fn in_time(mut request: HttpRequest<Vec<u8>>) -> Result<HttpRequest<Vec<u8>>, String> {
+    let uri = request.uri();
+    let separator = if uri.query().is_some() { '&' } else { '?' };
+    let uri = format!("{uri}{separator}timeout={}s", IN_FORCE.as_secs());
+    *request.uri_mut() = uri.parse().map_err(|error| format!("{error}"))?;
+    Ok(request)
+}
+
 /// A merge patch (RFC 7396) of the annotation and the status together, which the API server applies to no other version of
 /// the Service than that which the decision was made on.
 fn patch(write: &StatusWrite) -> Value {
@@ -154,10 +171,18 @@ const POOL_ANNOTATION: &str = "metallb.io/ip-allocated-from-pool";
 const FIELD_MANAGER: &str = "ironlb-controller";
 /// Writes under way at once.
 const AT_ONCE: usize = 64;
+/// How long to wait for an answer, with all the waiting that the API server may ask for.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the API server may take to carry a write out. Less than what is left of a Lease when its holder stops leading.
+const IN_FORCE: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use kube::client::Body;
+    use tokio::sync::mpsc;
+
     use super::*;
 
     fn write(ips: &[&str], pool: Option<&str>) -> StatusWrite {
@@ -166,6 +191,49 @@ mod tests {
             resource_version: "7".into(),
             ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
             pool: pool.map(Into::into),
+        }
+    }
+
+    /// An API server that notes the query of every request and answers none.
+    fn writer(lead: Lead) -> (Writer, mpsc::UnboundedReceiver<String>) {
+        let (asked, queries) = mpsc::unbounded_channel();
+        let client = Client::new(
+            tower::service_fn(move |request: HttpRequest<Body>| {
+                let query = request.uri().query().unwrap_or_default().to_owned();
+                asked.send(query).unwrap();
+                std::future::pending::<Result<http::Response<Body>, Infallible>>()
+            }),
+            "default",
+        );
+        let (_, led) = watch::channel(lead);
+        (Writer::new(client, led, Counters::default()), queries)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_api_server_is_asked_to_write_soon_or_never() {
+        let (mut writer, mut queries) = writer(Lead::Always);
+        writer.write(write(&["192.0.2.1"], Some("first")));
+        let query = tokio::select! {
+            query = queries.recv() => query.unwrap(),
+            written = writer.next() => panic!("{written:?}"),
+        };
+        assert_eq!(query, "&fieldManager=ironlb-controller&timeout=4s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_write_is_begun_when_the_lead_has_ended() {
+        let now = tokio::time::Instant::now();
+        for lead in [Lead::No, Lead::Until(now)] {
+            let (mut writer, mut queries) = writer(lead);
+            writer.write(write(&["192.0.2.1"], Some("first")));
+            assert_eq!(writer.next().await, None);
+            assert!(queries.try_recv().is_err());
+        }
+        let (mut writer, mut queries) = writer(Lead::Until(now + Duration::from_secs(1)));
+        writer.write(write(&["192.0.2.1"], Some("first")));
+        tokio::select! {
+            query = queries.recv() => assert!(query.is_some()),
+            written = writer.next() => panic!("{written:?}"),
         }
     }
 
