@@ -137,6 +137,7 @@ fn config() -> Config {
         avoid_buggy_ips: false,
         allocation: None,
         on_removal: OnRemoval::Move,
+        cool_down: Duration::ZERO,
     };
     let advertisement = L2Advertisement {
         name: "all".into(),

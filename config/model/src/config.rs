@@ -42,6 +42,8 @@ pub struct Pool {
     pub allocation: Option<ServiceAllocation>,
     /// What becomes of an address that leaves the configuration while a Service holds it.
     pub on_removal: OnRemoval,
+    /// How long an address that was freed is kept back while another is free; zero for not at all (an extension).
+    pub cool_down: Duration,
 }
 
 /// Pools that exist, though nobody can say which addresses they have: their objects are in error, and have been since the

@@ -1,5 +1,7 @@
 //! Nodes and namespaces: what of them decides anything.
 
+use std::net::IpAddr;
+
 use crate::{Labels, Name};
 
 /// The label that takes a node out of every load balancer, whatever its value.
@@ -14,6 +16,8 @@ pub struct Node {
     pub labels: Labels,
     /// Whether its condition `NetworkUnavailable` is `True`; unknown or absent counts as available.
     pub network_unavailable: bool,
+    /// Its addresses of the types InternalIP and ExternalIP.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Node {

@@ -38,6 +38,11 @@ pub struct IPAddressPoolSpec {
     /// An extension: what becomes of an address that leaves the pool while a Service holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_removal: Option<OnRemoval>,
+    /// An extension: how long an address that a Service has given up is kept back while another is free, 0s to 24h; 0s
+    /// when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = rules::DURATION), extend("x-kubernetes-validations" = rules::duration_within("0s", "24h")))]
+    pub cool_down: Option<String>,
 }
 
 impl Default for IPAddressPoolSpec {
@@ -48,6 +53,7 @@ impl Default for IPAddressPoolSpec {
             avoid_buggy_ips: false,
             service_allocation: None,
             on_removal: None,
+            cool_down: None,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Node.
 
+use std::net::IpAddr;
+
 use ironlb_model as model;
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::resource::resource;
 
-/// A Node: its labels and conditions.
+/// A Node: its labels, conditions and addresses.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Node {
     /// `metadata`.
@@ -23,6 +25,20 @@ pub struct NodeStatus {
     /// Its conditions.
     #[serde(default)]
     pub conditions: Option<Vec<NodeCondition>>,
+    /// Its addresses.
+    #[serde(default)]
+    pub addresses: Option<Vec<NodeAddress>>,
+}
+
+/// One address of a [`Node`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct NodeAddress {
+    /// Its type, for example `InternalIP`.
+    #[serde(rename = "type", default)]
+    pub type_: String,
+    /// The address, or a name.
+    #[serde(default)]
+    pub address: String,
 }
 
 /// One condition of a [`Node`].
@@ -49,13 +65,24 @@ impl Node {
     /// What decides.
     pub fn to_model(&self) -> model::Node {
         let conditions = self.status.iter().flat_map(|status| &status.conditions);
+        let addresses = self.status.iter().flat_map(|status| &status.addresses);
         model::Node {
             name: self.metadata.name.as_deref().unwrap_or_default().into(),
             labels: self.metadata.labels.clone().unwrap_or_default(),
             network_unavailable: conditions.flatten().any(|condition| {
                 condition.type_ == "NetworkUnavailable" && condition.status == "True"
             }),
+            addresses: addresses.flatten().filter_map(NodeAddress::ip).collect(),
         }
+    }
+}
+
+impl NodeAddress {
+    /// The address, when it is one that the node has on a network.
+    fn ip(&self) -> Option<IpAddr> {
+        let is_ip = matches!(self.type_.as_str(), "InternalIP" | "ExternalIP");
+        let address: IpAddr = self.address.parse().ok().filter(|_| is_ip)?;
+        Some(address.to_canonical())
     }
 }
 
@@ -77,6 +104,21 @@ mod tests {
         assert!(node("True").network_unavailable);
         assert!(!node("False").network_unavailable);
         assert!(!node("Unknown").network_unavailable);
+    }
+
+    #[test]
+    fn only_addresses_on_a_network_are_read() {
+        let json = serde_json::json!({
+            "status": {"addresses": [
+                {"type": "Hostname", "address": "192.0.2.99"},
+                {"type": "InternalIP", "address": "192.0.2.1"},
+                {"type": "InternalIP", "address": "2001:db8::1"},
+                {"type": "ExternalIP", "address": "::ffff:203.0.113.1"},
+                {"type": "ExternalIP", "address": "nonsense"}]}
+        });
+        let node = serde_json::from_value::<Node>(json).unwrap().to_model();
+        let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["192.0.2.1", "2001:db8::1", "203.0.113.1"]);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Pools: each by itself, then that no two have an address in common.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ironlb_model::config::{OnRemoval, Pool, PoolsInError};
 use ironlb_model::{Config, Labels, Name, Range, ServiceAllocation};
 
-use super::number::{distinct, number, quoted};
+use super::number::{distinct, duration_within, number, quoted};
 use super::table::{Keep, Settled, Table, settle};
 use super::{addresses, selector};
 use crate::crd::{self, IPAddressPoolSpec};
@@ -81,6 +82,10 @@ fn pool(draft: &Draft, report: &mut Report<'_>) -> Option<Pool> {
         .service_allocation
         .as_ref()
         .map(|allocation| service_allocation(allocation, &at.key("serviceAllocation"), report));
+    let cool_down = spec.cool_down.as_deref().and_then(|text| {
+        let at = at.key("coolDown");
+        duration_within(text, COOL_DOWN, "0s to 24h", &at, report)
+    });
     Some(Pool {
         name: draft.name.clone(),
         labels: draft.labels.clone(),
@@ -92,6 +97,7 @@ fn pool(draft: &Draft, report: &mut Report<'_>) -> Option<Pool> {
             Some(crd::OnRemoval::Hold) => OnRemoval::Hold,
             Some(crd::OnRemoval::Move) | None => OnRemoval::Move,
         },
+        cool_down: cool_down.unwrap_or_default(),
     })
 }
 
@@ -302,3 +308,5 @@ impl Rank {
         }
     }
 }
+
+const COOL_DOWN: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(86_400));

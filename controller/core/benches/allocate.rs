@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ironlb_controller_core::{Allocator, Families, Request};
@@ -19,6 +20,7 @@ fn allocator() -> Allocator {
         avoid_buggy_ips: false,
         allocation: None,
         on_removal: OnRemoval::Move,
+        cool_down: Duration::ZERO,
     };
     let mut allocator = Allocator::default();
     allocator.set_pools(&BTreeMap::from([(pool.name.clone(), pool)]));

@@ -6,11 +6,12 @@ use std::hash::BuildHasherDefault;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ironlb_model::config::{OnRemoval, PoolsInError};
-use ironlb_model::{Family, Labels, Name, Namespace, Pool, ServiceKey};
+use ironlb_model::{Family, Labels, Name, Namespace, Pool, ServiceKey, Time};
 
 use crate::choose::Pick;
 use crate::ledger::Ledger;
 use crate::pool::PoolState;
+use crate::pools::Reach;
 use crate::refusal::{Families, Refusal};
 use crate::share::Sharing;
 use crate::usage::Usage;
@@ -83,6 +84,9 @@ impl Allocation {
 ///
 /// An address is free when no Service has it and none has it *published*: still in its status, though it has been taken
 /// away. So an address is given to another Service only after the API no longer says that the first one has it.
+///
+/// Some free addresses are *kept back*: those that nodes have, and those that cool down. Whoever asks for one gets it; a
+/// choice that is left to us falls on one only when nothing else is free.
 ///
 /// What it costs to allocate does not depend on how much is allocated already. Same calls in the same order, same result.
 #[derive(Debug, Default)]
@@ -187,6 +191,25 @@ impl Allocator {
         state.is_some_and(|state| state.pool.on_removal == OnRemoval::Hold)
     }
 
+    /// A node has exactly these addresses now; none when it is gone. Where the choice is left to us, they are given only when
+    /// no other is free. Gives the Services that have one of them that no node had before, in no order.
+    pub fn set_node(&mut self, node: &Name, addresses: &[IpAddr]) -> Vec<ServiceKey> {
+        let new = self.ledger.pools.set_node(node, addresses);
+        let holders = new.iter().flat_map(|ip| self.ledger.services_of(*ip));
+        holders.cloned().collect()
+    }
+
+    /// The first of the nodes that have `address`, by name.
+    pub fn node_of(&self, address: IpAddr) -> Option<&Name> {
+        self.ledger.pools.node_of(address)
+    }
+
+    /// The time is now this; it never goes back. What is freed from now on begins to cool down now, where its pool says so, and
+    /// what has cooled down is given like others.
+    pub fn advance(&mut self, now: Time) {
+        self.ledger.pools.advance(now);
+    }
+
     /// Takes a namespace's labels in; `true` when that may change which pools are for its Services.
     pub fn apply_namespace(&mut self, namespace: Namespace) -> bool {
         self.ledger.pools.apply_namespace(namespace) && self.namespaces_matter()
@@ -236,7 +259,7 @@ impl Allocator {
         let mut addresses: Vec<IpAddr> = allocation.addresses().collect();
         if let &[one] = addresses.as_slice() {
             let missing = Family::of(one).other();
-            let found = self.address_in(request, &pool, missing);
+            let found = self.address_in(request, &pool, missing, Reach::KeptBack);
             addresses.push(found.ok_or_else(|| self.lacks(&pool, missing))?);
         }
         Ok(self.hold(request, Pick { pool, addresses }))

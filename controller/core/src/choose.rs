@@ -6,6 +6,7 @@ use ironlb_model::{Family, Name};
 
 use crate::alloc::{Allocator, Request};
 use crate::pool::PoolState;
+use crate::pools::Reach;
 use crate::refusal::{Families, InError, Names, Refusal};
 
 /// What a Service is to have.
@@ -93,9 +94,10 @@ impl Allocator {
         self.enter(request, state)?;
         let name = &state.pool.name;
         let mut attempts = request.families.attempts().iter();
-        let found = attempts.find_map(|families| self.pick(request, name, families));
+        let last = Reach::KeptBack;
+        let found = attempts.find_map(|families| self.pick(request, name, families, last));
         found.ok_or_else(|| {
-            let lacking = |family: &Family| self.address_in(request, name, *family).is_none();
+            let lacking = |family: &Family| self.address_in(request, name, *family, last).is_none();
             let family = match request.families {
                 Families::One(family) => family,
                 Families::Both => {
@@ -114,37 +116,57 @@ impl Allocator {
         })
     }
 
-    /// Pools meant for the Service first, then those for everybody. Among either, a pool where its sharing key has an
-    /// address already comes first.
+    /// What is kept back is given only where that makes for more addresses than there would be without.
     fn choose_anywhere(&self, request: &Request<'_>) -> Result<Pick, Refusal> {
         let pinned = self.pinned(request);
+        let found = self.search(request, &pinned, Reach::Free);
+        let attempts = request.families.attempts();
+        let most = attempts.first().map_or(0, |families| families.len());
+        let count = |pick: &Option<Pick>| pick.as_ref().map_or(0, |pick| pick.addresses.len());
+        if count(&found) < most && self.keep_back(&pinned) {
+            let last = self.search(request, &pinned, Reach::KeptBack);
+            if count(&last) > count(&found) {
+                return last.ok_or_else(|| self.exhausted(request, &pinned));
+            }
+        }
+        found.ok_or_else(|| self.exhausted(request, &pinned))
+    }
+
+    /// Whether anything is kept back in the pools for everybody or in these.
+    fn keep_back(&self, pinned: &[Name]) -> bool {
+        let keeps_back = |pool: &Name| {
+            let state = self.ledger.pools.get(pool);
+            state.is_some_and(|state| Family::ALL.into_iter().any(|f| state.has_kept_back(f)))
+        };
+        self.ledger.pools.open_keep_back() || pinned.iter().any(keeps_back)
+    }
+
+    /// Pools meant for the Service first, then those for everybody. Among either, a pool where its sharing key has an
+    /// address already comes first.
+    fn search(&self, request: &Request<'_>, pinned: &[Name], reach: Reach) -> Option<Pick> {
         let attempts = request.families.attempts();
         for families in attempts {
             let mut with_key = pinned.iter().filter(|pool| self.has_key(request, pool));
             let found = with_key
-                .find_map(|pool| self.pick_shared(request, pool, families))
+                .find_map(|pool| self.pick_shared(request, pool, families, reach))
                 .or_else(|| {
-                    pinned
-                        .iter()
-                        .find_map(|pool| self.pick(request, pool, families))
+                    let mut pinned = pinned.iter();
+                    pinned.find_map(|pool| self.pick(request, pool, families, reach))
                 });
-            if let Some(found) = found {
-                return Ok(found);
+            if found.is_some() {
+                return found;
             }
         }
-        for families in attempts {
-            let found = self
-                .open_with_key(request)
-                .find_map(|pool| self.pick_shared(request, pool, families))
-                .or_else(|| {
-                    let mut open = self.ledger.pools.open(families);
-                    open.find_map(|pool| self.pick(request, pool, families))
-                });
-            if let Some(found) = found {
-                return Ok(found);
-            }
-        }
-        Err(self.exhausted(request, &pinned))
+        let open = &self.ledger.pools;
+        attempts.iter().find_map(|families| {
+            let pick = |pool| self.pick(request, pool, families, reach);
+            self.open_with_key(request)
+                .find_map(|pool| self.pick_shared(request, pool, families, reach))
+                .or_else(|| match reach {
+                    Reach::Free => open.open(families).find_map(pick),
+                    Reach::KeptBack => open.open_to_the_last(families).find_map(pick),
+                })
+        })
     }
 
     fn has_key(&self, request: &Request<'_>, pool: &Name) -> bool {
@@ -164,19 +186,31 @@ impl Allocator {
     }
 
     /// An address of each family from one pool, at least one of them shared.
-    fn pick_shared(&self, request: &Request<'_>, pool: &Name, families: &[Family]) -> Option<Pick> {
+    fn pick_shared(
+        &self,
+        request: &Request<'_>,
+        pool: &Name,
+        families: &[Family],
+        reach: Reach,
+    ) -> Option<Pick> {
         let mut shared = families
             .iter()
             .filter_map(|family| self.shared_address(request, pool, *family));
         shared.next()?;
-        self.pick(request, pool, families)
+        self.pick(request, pool, families, reach)
     }
 
     /// An address of each family from one pool.
-    fn pick(&self, request: &Request<'_>, pool: &Name, families: &[Family]) -> Option<Pick> {
+    fn pick(
+        &self,
+        request: &Request<'_>,
+        pool: &Name,
+        families: &[Family],
+        reach: Reach,
+    ) -> Option<Pick> {
         let addresses = families
             .iter()
-            .map(|family| self.address_in(request, pool, *family))
+            .map(|family| self.address_in(request, pool, *family, reach))
             .collect::<Option<Vec<IpAddr>>>()?;
         Some(Pick {
             pool: pool.clone(),
@@ -190,9 +224,19 @@ impl Allocator {
         request: &Request<'_>,
         pool: &Name,
         family: Family,
+        reach: Reach,
     ) -> Option<IpAddr> {
-        self.shared_address(request, pool, family)
-            .or_else(|| self.ledger.pools.get(pool)?.first_free(family))
+        let shared = self.shared_address(request, pool, family);
+        if shared.is_some() {
+            return shared;
+        }
+        let state = self.ledger.pools.get(pool)?;
+        match reach {
+            Reach::Free => state.first_free(family),
+            Reach::KeptBack => state
+                .first_free(family)
+                .or_else(|| state.first_kept_back(family)),
+        }
     }
 
     fn shared_address(&self, request: &Request<'_>, pool: &Name, family: Family) -> Option<IpAddr> {

@@ -59,6 +59,7 @@ impl Controller {
     /// Takes in everything that happens.
     pub fn handle(&mut self, now: Time, input: Input) {
         self.writes.now = now;
+        self.allocator.advance(now);
         match input {
             Input::Config(config) => {
                 let before = self.allocator.revision();
@@ -79,6 +80,13 @@ impl Controller {
                 if self.allocator.delete_namespace(&name) {
                     self.reconsider(self.services_in(&name));
                 }
+            }
+            Input::NodeApplied(node) => {
+                let affected = self.allocator.set_node(&node.name, &node.addresses);
+                self.reconsider(affected);
+            }
+            Input::NodeDeleted(name) => {
+                self.allocator.set_node(&name, &[]);
             }
             Input::ServiceApplied(service) => self.apply(service),
             Input::ServiceDeleted(service) => self.forget(&service),

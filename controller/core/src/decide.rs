@@ -123,6 +123,14 @@ pub(crate) fn decide(
     service: &Service,
     class: Option<&str>,
 ) -> Decision {
+    let mut decision = judge(allocator, service, class);
+    decision
+        .notices
+        .extend(shared_with_node(allocator, service));
+    decision
+}
+
+fn judge(allocator: &mut Allocator, service: &Service, class: Option<&str>) -> Decision {
     if !service.is_ours(class) {
         return let_go(allocator, service, class);
     }
@@ -150,6 +158,19 @@ pub(crate) fn decide(
         (Ok(asked), true) => complete(allocator, service, &terms, asked, notices),
         (Ok(asked), false) => obtain(allocator, &terms.request(service, asked), notices),
     }
+}
+
+/// That a Service has an address which a node has too, when that is so.
+fn shared_with_node(allocator: &Allocator, service: &Service) -> Option<Notice> {
+    let mut addresses = allocator.get(&service.key)?.addresses();
+    let (address, node) = addresses.find_map(|ip| Some((ip, allocator.node_of(ip)?)))?;
+    Some(Notice::warning(
+        "AddressOfNode",
+        format!(
+            "{address} is an address of node {node} too, so that traffic may end there; take it out of the pool, or have \
+             the Service ask for another"
+        ),
+    ))
 }
 
 fn terms(allocator: &Allocator, service: &Service) -> Result<Terms, Refusal> {

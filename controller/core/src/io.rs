@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ironlb_model::{Config, Event, Name, Namespace, Service, ServiceKey};
+use ironlb_model::{Config, Event, Name, Namespace, Node, Service, ServiceKey};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -14,11 +14,15 @@ pub enum Input {
     NamespaceApplied(Namespace),
     /// A namespace is gone.
     NamespaceDeleted(Name),
+    /// A node is there, or has changed. Only its addresses matter here.
+    NodeApplied(Node),
+    /// A node is gone.
+    NodeDeleted(Name),
     /// A Service is there, or has changed. Any type and class: what is not ours is let go of.
     ServiceApplied(Box<Service>),
     /// A Service is gone.
     ServiceDeleted(ServiceKey),
-    /// Configuration, namespaces and Services have all been read once. Nothing is allocated or written before.
+    /// Configuration, namespaces, nodes and Services have all been read once. Nothing is allocated or written before.
     Synced,
     /// A [`StatusWrite`] came to its end.
     Written {

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alloc;
+mod avoid;
 mod choose;
 pub mod controller;
 mod decide;

@@ -1,6 +1,6 @@
 //! One pool's free addresses and its counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ironlb_model::addr::{address, number};
@@ -18,6 +18,8 @@ pub(crate) struct PoolState {
     pub(crate) pool: Pool,
     /// By family, entry and last address: the first address. So the lowest is taken without moving its run.
     free: BTreeMap<(Family, u32, u128), u128>,
+    /// Free addresses that are in no run, by family, entry and number: those to give when there is no other.
+    kept_back: BTreeSet<(Family, u32, u128)>,
     usage: Usage,
 }
 
@@ -30,6 +32,7 @@ impl PoolState {
         let mut state = Self {
             pool,
             free: BTreeMap::new(),
+            kept_back: BTreeSet::new(),
             usage: Usage::default(),
         };
         let mut runs = Vec::new();
@@ -59,7 +62,7 @@ impl PoolState {
         self.usage
     }
 
-    /// The lowest free address of the first entry that has one.
+    /// The lowest free address of the first entry that has one, those that are kept back aside.
     pub(crate) fn first_free(&self, family: Family) -> Option<IpAddr> {
         let (&(found, _, _), first) = self.free.range((family, 0, 0)..).next()?;
         (found == family).then(|| address(family, *first))
@@ -69,6 +72,16 @@ impl PoolState {
         self.first_free(family).is_some()
     }
 
+    /// The lowest of the free addresses that are kept back, of the first entry that has one.
+    pub(crate) fn first_kept_back(&self, family: Family) -> Option<IpAddr> {
+        let (found, _, number) = self.kept_back.range((family, 0, 0)..).next()?;
+        (*found == family).then(|| address(family, *number))
+    }
+
+    pub(crate) fn has_kept_back(&self, family: Family) -> bool {
+        self.first_kept_back(family).is_some()
+    }
+
     /// Whether `address` may be given away by this pool at all, free or not.
     pub(crate) fn allows(&self, address: IpAddr) -> bool {
         !self.pool.avoid_buggy_ips || !is_buggy(address)
@@ -76,15 +89,47 @@ impl PoolState {
 
     /// Marks an address of `entry` as used. It must be free, or one that the pool never gives away.
     pub(crate) fn take(&mut self, entry: u32, address: IpAddr) {
-        let (family, taken) = (Family::of(address), number(address));
+        let (family, number) = (Family::of(address), number(address));
+        if self.kept_back.remove(&(family, entry, number)) || self.cut(family, entry, number) {
+            self.usage.of_mut(family).in_use += 1;
+        }
+    }
+
+    /// Marks an address of `entry` as free again. It must be used, or one that the pool never gives away.
+    pub(crate) fn give_back(&mut self, entry: u32, address: IpAddr) {
+        let (family, number) = (Family::of(address), number(address));
+        if self.join(family, entry, number) {
+            let count = self.usage.of_mut(family);
+            count.in_use = count.in_use.saturating_sub(1);
+        }
+    }
+
+    /// Keeps a free address of `entry` back. Nothing changes for one that is used, or is kept back.
+    pub(crate) fn keep_back(&mut self, entry: u32, address: IpAddr) {
+        let (family, number) = (Family::of(address), number(address));
+        if self.cut(family, entry, number) {
+            self.kept_back.insert((family, entry, number));
+        }
+    }
+
+    /// An address of `entry` that may be kept back is free like others.
+    pub(crate) fn release(&mut self, entry: u32, address: IpAddr) {
+        let (family, number) = (Family::of(address), number(address));
+        if self.kept_back.remove(&(family, entry, number)) {
+            self.join(family, entry, number);
+        }
+    }
+
+    /// Takes an address out of the run that has it; `false` when none has.
+    fn cut(&mut self, family: Family, entry: u32, taken: u128) -> bool {
         let Some(skip) = self.skip(entry).filter(|skip| skip.allows(taken)) else {
-            return;
+            return false;
         };
         let Some((last, first)) = self.run_to(family, entry, taken) else {
-            return;
+            return false;
         };
         if taken < *first {
-            return;
+            return false;
         }
         let left = below(taken).and_then(|n| skip.down(n));
         let left = left.filter(|to| *first <= *to).map(|to| (to, *first));
@@ -97,14 +142,13 @@ impl PoolState {
         if let Some((to, from)) = left {
             self.free.insert((family, entry, to), from);
         }
-        self.usage.of_mut(family).in_use += 1;
+        true
     }
 
-    /// Marks an address of `entry` as free again. It must be used, or one that the pool never gives away.
-    pub(crate) fn give_back(&mut self, entry: u32, address: IpAddr) {
-        let (family, freed) = (Family::of(address), number(address));
+    /// Puts an address, which no run has, into the runs; `false` when it is never given away.
+    fn join(&mut self, family: Family, entry: u32, freed: u128) -> bool {
         let Some(skip) = self.skip(entry).filter(|skip| skip.allows(freed)) else {
-            return;
+            return false;
         };
         let left = below(freed).and_then(|n| skip.down(n));
         let left = left.and_then(|to| self.free.remove(&(family, entry, to)));
@@ -116,8 +160,7 @@ impl PoolState {
                 self.free.insert((family, entry, freed), first);
             }
         }
-        let count = self.usage.of_mut(family);
-        count.in_use = count.in_use.saturating_sub(1);
+        true
     }
 
     /// The first run of an entry that ends at `number` or above: its last address, and its first to change.
@@ -194,7 +237,7 @@ fn below(number: u128) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use ironlb_model::config::OnRemoval;
     use proptest::prelude::*;
@@ -214,6 +257,7 @@ mod tests {
             avoid_buggy_ips,
             allocation: None,
             on_removal: OnRemoval::Move,
+            cool_down: Duration::ZERO,
         }
     }
 
@@ -284,7 +328,7 @@ mod tests {
             avoid in any::<bool>(),
             first in 240u32..262,
             length in 0u32..24,
-            steps in prop::collection::vec((any::<bool>(), 0u32..24), 0..80),
+            steps in prop::collection::vec((0u8..6, 0u32..24), 0..80),
         ) {
             let base = u32::from(std::net::Ipv4Addr::new(10, 0, 0, 0));
             let at = |offset: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(base + offset));
@@ -294,21 +338,43 @@ mod tests {
             let usable: BTreeSet<IpAddr> = (first..=first + length).map(at)
                 .filter(|address| !avoid || !is_buggy(*address)).collect();
             let mut free = usable.clone();
+            let mut kept_back = BTreeSet::new();
             let mut state = PoolState::new(pool.clone(), |_| std::iter::empty());
-            for (take, offset) in steps {
+            for (step, offset) in steps {
                 let address = at(first + offset % (length + 1));
-                if take && (free.contains(&address) || !usable.contains(&address)) {
-                    free.remove(&address);
-                    state.take(0, address);
-                } else if !take && !free.contains(&address) {
-                    if usable.contains(&address) {
-                        free.insert(address);
+                let is_free = free.contains(&address);
+                match step {
+                    0 | 1 if is_free || !usable.contains(&address) => {
+                        free.remove(&address);
+                        kept_back.remove(&address);
+                        state.take(0, address);
                     }
-                    state.give_back(0, address);
+                    2 | 3 if !is_free => {
+                        if usable.contains(&address) {
+                            free.insert(address);
+                        }
+                        state.give_back(0, address);
+                    }
+                    4 => {
+                        if is_free {
+                            kept_back.insert(address);
+                        }
+                        state.keep_back(0, address);
+                    }
+                    5 => {
+                        kept_back.remove(&address);
+                        state.release(0, address);
+                    }
+                    _ => {}
                 }
-                prop_assert_eq!(state.first_free(Family::V4), free.first().copied());
+                let first = free.difference(&kept_back).next();
+                prop_assert_eq!(state.first_free(Family::V4), first.copied());
+                prop_assert_eq!(state.first_kept_back(Family::V4), kept_back.first().copied());
                 prop_assert_eq!(state.usage().v4.total, usable.len() as u128);
                 prop_assert_eq!(state.usage().v4.available(), free.len() as u128);
+            }
+            for address in kept_back {
+                state.release(0, address);
             }
             let used: Vec<IpAddr> = usable.difference(&free).copied().collect();
             let again = PoolState::new(pool, |_| used.iter().copied());

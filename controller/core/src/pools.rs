@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ironlb_model::addr::number;
-use ironlb_model::{Family, Labels, Name, Namespace, Pool, ServiceKey};
+use ironlb_model::{Family, Labels, Name, Namespace, Pool, ServiceKey, Time};
 
+use crate::avoid::Avoided;
 use crate::pool::PoolState;
 use crate::refusal::Fence;
 
@@ -17,6 +18,10 @@ pub(crate) struct Pools {
     /// Open to everybody and to automatic choice, with a free address of the family.
     open_v4: BTreeSet<Name>,
     open_v6: BTreeSet<Name>,
+    /// The same with an address that is kept back.
+    spare_v4: BTreeSet<Name>,
+    spare_v6: BTreeSet<Name>,
+    avoided: Avoided,
     /// With a `serviceAllocation`, and open to automatic choice: by namespace where it only names some.
     pinned_by_namespace: BTreeMap<String, BTreeSet<Rank>>,
     pinned: BTreeSet<Rank>,
@@ -29,6 +34,15 @@ struct Rank {
     last: bool,
     priority: u32,
     pool: Name,
+}
+
+/// How far automatic choice goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// To free addresses that nothing speaks against.
+    Free,
+    /// To those that are kept back, too, where there is no other.
+    KeptBack,
 }
 
 /// A run of addresses that belongs to a pool.
@@ -59,24 +73,68 @@ impl Pools {
 
     /// Marks an address as used; one of no pool is nobody's business here.
     pub(crate) fn take(&mut self, address: IpAddr) {
-        self.change(address, PoolState::take);
+        self.avoided.warm(address);
+        self.change(address, |state, entry, _| state.take(entry, address));
     }
 
     /// Marks an address as free.
     pub(crate) fn give_back(&mut self, address: IpAddr) {
-        self.change(address, PoolState::give_back);
+        self.change(address, |state, entry, avoided| {
+            let cool_down = state.pool.cool_down;
+            if !cool_down.is_zero() {
+                avoided.cool(address, cool_down);
+            }
+            state.give_back(entry, address);
+            if avoided.has(address) {
+                state.keep_back(entry, address);
+            }
+        });
     }
 
-    fn change(&mut self, address: IpAddr, change: fn(&mut PoolState, u32, IpAddr)) {
+    /// A node has exactly these addresses now: they are given last. Gives those that no node had before.
+    pub(crate) fn set_node(&mut self, node: &Name, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        let (new, gone) = self.avoided.set_node(node, addresses);
+        for address in &new {
+            self.change(*address, |state, entry, _| state.keep_back(entry, *address));
+        }
+        for address in gone {
+            self.reconsider(address);
+        }
+        new
+    }
+
+    /// The first of the nodes that have `address`, by name.
+    pub(crate) fn node_of(&self, address: IpAddr) -> Option<&Name> {
+        self.avoided.node_of(address)
+    }
+
+    /// The time is now this: what has cooled down is free like others.
+    pub(crate) fn advance(&mut self, now: Time) {
+        for address in self.avoided.advance(now) {
+            self.reconsider(address);
+        }
+    }
+
+    /// Keeps an address back no longer, unless something speaks against it still.
+    fn reconsider(&mut self, address: IpAddr) {
+        self.change(address, |state, entry, avoided| {
+            if !avoided.has(address) {
+                state.release(entry, address);
+            }
+        });
+    }
+
+    fn change(&mut self, address: IpAddr, change: impl FnOnce(&mut PoolState, u32, &mut Avoided)) {
         let Some(Span { pool, entry, .. }) = self.span(address) else {
             return;
         };
         let (pool, entry) = (pool.clone(), *entry);
         if let Some(state) = self.by_name.get_mut(&pool) {
             let family = Family::of(address);
-            let before = state.has_free(family);
-            change(state, entry, address);
-            if before != state.has_free(family) {
+            let has = |state: &PoolState| (state.has_free(family), state.has_kept_back(family));
+            let before = has(state);
+            change(state, entry, &mut self.avoided);
+            if before != has(state) {
                 self.note_open(&pool);
             }
         }
@@ -92,9 +150,12 @@ impl Pools {
     }
 
     /// Puts a pool in that was not there.
-    pub(crate) fn insert(&mut self, state: PoolState) {
+    pub(crate) fn insert(&mut self, mut state: PoolState) {
         let name = state.pool.name.clone();
-        for (entry, range) in (0..).zip(&state.pool.ranges) {
+        for (entry, range) in (0..).zip(state.pool.ranges.clone()) {
+            for address in self.avoided.within(&range) {
+                state.keep_back(entry, address);
+            }
             let span = Span {
                 last: range.last_number(),
                 entry,
@@ -137,8 +198,14 @@ impl Pools {
                 }
             }
         }
-        self.open_v4.remove(name);
-        self.open_v6.remove(name);
+        for names in [
+            &mut self.open_v4,
+            &mut self.open_v6,
+            &mut self.spare_v4,
+            &mut self.spare_v6,
+        ] {
+            names.remove(name);
+        }
         Some(state.pool)
     }
 
@@ -147,11 +214,13 @@ impl Pools {
             return;
         };
         let open = state.pool.auto_assign && state.pool.allocation.is_none();
-        for (family, names) in [
-            (Family::V4, &mut self.open_v4),
-            (Family::V6, &mut self.open_v6),
+        for (has, names) in [
+            (state.has_free(Family::V4), &mut self.open_v4),
+            (state.has_free(Family::V6), &mut self.open_v6),
+            (state.has_kept_back(Family::V4), &mut self.spare_v4),
+            (state.has_kept_back(Family::V6), &mut self.spare_v6),
         ] {
-            if open && state.has_free(family) {
+            if open && has {
                 names.insert(name.clone());
             } else {
                 names.remove(name);
@@ -159,7 +228,7 @@ impl Pools {
         }
     }
 
-    /// The pools for everybody that have a free address of every one of `families`, in order of name.
+    /// The pools for everybody that have a free address of every one of `families`, those kept back aside, in order of name.
     pub(crate) fn open<'a>(
         &'a self,
         families: &'a [Family],
@@ -171,6 +240,31 @@ impl Pools {
         let first = families.first().map(|family| of(*family));
         let rest = move |name: &&Name| families.iter().skip(1).all(|f| of(*f).contains(*name));
         first.into_iter().flatten().filter(rest)
+    }
+
+    /// The same, where addresses that are kept back count too.
+    pub(crate) fn open_to_the_last<'a>(
+        &'a self,
+        families: &'a [Family],
+    ) -> impl Iterator<Item = &'a Name> + use<'a> {
+        let of = |family| match family {
+            Family::V4 => (&self.open_v4, &self.spare_v4),
+            Family::V6 => (&self.open_v6, &self.spare_v6),
+        };
+        let has = move |name: &Name, family| {
+            let (free, spare) = of(family);
+            free.contains(name) || spare.contains(name)
+        };
+        let first = families.first().map(|family| of(*family));
+        let first = first
+            .into_iter()
+            .flat_map(|(free, spare)| free.union(spare));
+        first.filter(move |name| families.iter().skip(1).all(|family| has(name, *family)))
+    }
+
+    /// Whether one of the pools for everybody has an address that is kept back.
+    pub(crate) fn open_keep_back(&self) -> bool {
+        !self.spare_v4.is_empty() || !self.spare_v6.is_empty()
     }
 
     /// The pools meant for this Service that automatic choice may use, best first.

@@ -49,6 +49,7 @@ pub(crate) fn pool(name: &str, nets: &[&str]) -> Pool {
         avoid_buggy_ips: false,
         allocation: None,
         on_removal: OnRemoval::Move,
+        cool_down: Duration::ZERO,
     }
 }
 

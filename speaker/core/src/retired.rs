@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ironlb_model::config::OnRemoval;
 use ironlb_model::{Config, Labels, Name, Pool, PoolSelection, Range};
@@ -50,6 +51,7 @@ fn former(current: &Config, name: &Name) -> Option<Pool> {
             avoid_buggy_ips: false,
             allocation: None,
             on_removal: OnRemoval::Move,
+            cool_down: Duration::ZERO,
         })
     };
     current.pools.get(name).cloned().or_else(in_error)

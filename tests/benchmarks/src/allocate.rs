@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ironlb_controller_core::{Allocator, Controller, Families, Input, Output, Request, Settings};
 use ironlb_model::config::OnRemoval;
@@ -337,6 +338,7 @@ fn pool(name: &str, ranges: &[&str]) -> Pool {
         avoid_buggy_ips: false,
         allocation: None,
         on_removal: OnRemoval::Move,
+        cool_down: Duration::ZERO,
     }
 }
 

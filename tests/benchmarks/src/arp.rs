@@ -342,6 +342,7 @@ fn config() -> anyhow::Result<Config> {
         avoid_buggy_ips: false,
         allocation: None,
         on_removal: OnRemoval::Move,
+        cool_down: Duration::ZERO,
     };
     let advertisement = L2Advertisement {
         name: "all".into(),

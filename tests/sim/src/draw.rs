@@ -234,6 +234,7 @@ pub fn pool(rng: &mut Rng, name: Name, ranges: Vec<Range>) -> Pool {
             true => OnRemoval::Hold,
             false => OnRemoval::Move,
         },
+        cool_down: Duration::ZERO,
     }
 }
 

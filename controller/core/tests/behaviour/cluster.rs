@@ -68,6 +68,7 @@ pub(crate) fn pool(name: &str, ranges: &[&str]) -> Pool {
         avoid_buggy_ips: false,
         allocation: None,
         on_removal: OnRemoval::Move,
+        cool_down: Duration::ZERO,
     }
 }
 

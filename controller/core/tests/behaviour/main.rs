@@ -4,6 +4,7 @@
 mod assignment;
 mod cluster;
 mod families;
+mod kept_back;
 mod pools_in_error;
 mod reconfiguration;
 mod sharing;

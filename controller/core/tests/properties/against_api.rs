@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use ironlb_controller_core::{Controller, Input, Output, Settings, StatusWrite, WriteOutcome};
 use ironlb_model::config::PoolsInError;
-use ironlb_model::{Config, Ingress, Labels, Name, Namespace, Service, ServiceKey, Time};
+use ironlb_model::{Config, Ingress, Labels, Name, Namespace, Node, Service, ServiceKey, Time};
 use proptest::prelude::*;
 
-use crate::world::{Pools, key, may_share, pools, service};
+use crate::world::{Pools, key, may_share, node, pools, service};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -19,6 +19,7 @@ enum Step {
     ClearStatus(ServiceKey),
     Pools(Pools),
     Label(bool),
+    Node(Node),
     Deliver(usize),
     DeliverOld(usize),
     Answer(Fate),
@@ -61,6 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => key().prop_map(Step::ClearStatus),
         1 => pools().prop_map(Step::Pools),
         1 => any::<bool>().prop_map(Step::Label),
+        1 => node().prop_map(Step::Node),
         14 => (1usize..4).prop_map(Step::Deliver),
         2 => (0usize..1000).prop_map(Step::DeliverOld),
         14 => fate.prop_map(Step::Answer),
@@ -79,6 +81,7 @@ struct World {
     /// Those of the pools that can not be read.
     broken: BTreeSet<Name>,
     labels: Labels,
+    nodes: BTreeMap<Name, Node>,
     api: BTreeMap<ServiceKey, Service>,
     version: u64,
     /// What the watch has yet to deliver.
@@ -98,6 +101,7 @@ impl World {
             pools,
             broken: BTreeSet::new(),
             labels: Labels::new(),
+            nodes: BTreeMap::new(),
             api: BTreeMap::new(),
             version: 0,
             watch: VecDeque::new(),
@@ -158,6 +162,10 @@ impl World {
                 };
                 let namespace = self.namespace();
                 self.give(Input::NamespaceApplied(namespace));
+            }
+            Step::Node(node) => {
+                self.nodes.insert(node.name.clone(), node.clone());
+                self.give(Input::NodeApplied(node));
             }
             Step::Deliver(n) => (0..n).for_each(|_| self.deliver()),
             Step::DeliverOld(n) if !self.old.is_empty() => {
@@ -321,6 +329,9 @@ impl World {
         self.give(Input::Config(config));
         let namespace = self.namespace();
         self.give(Input::NamespaceApplied(namespace));
+        for node in self.nodes.values().cloned().collect::<Vec<_>>() {
+            self.give(Input::NodeApplied(node));
+        }
         for service in self.api.values().cloned().collect::<Vec<_>>() {
             self.give(Input::ServiceApplied(Box::new(service)));
         }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ironlb_controller_core::share::Sharing;
 use ironlb_controller_core::{Allocator, Families, Refusal, Request};
-use ironlb_model::{Family, IpFamilyPolicy, Labels, Namespace, Service, ServiceKey};
+use ironlb_model::{Family, IpFamilyPolicy, Labels, Namespace, Node, Service, ServiceKey};
 use proptest::prelude::*;
 
 use crate::slow::{Answer, Slow, word};
-use crate::world::{Pools, key, may_share, pools, service};
+use crate::world::{Pools, key, may_share, node, pools, service};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -19,6 +20,9 @@ enum Step {
     Unpublish(usize),
     Pools(Pools),
     Label(bool),
+    Node(Node),
+    Wait(u64),
+    Extend(ServiceKey),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -29,6 +33,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0usize..8).prop_map(Step::Unpublish),
         1 => pools().prop_map(Step::Pools),
         1 => any::<bool>().prop_map(Step::Label),
+        2 => node().prop_map(Step::Node),
+        2 => (0u64..15).prop_map(Step::Wait),
+        2 => key().prop_map(Step::Extend),
     ]
 }
 
@@ -65,17 +72,27 @@ impl Pair {
                 self.fast.release(&key);
                 for address in before.into_iter().flat_map(|held| held.addresses) {
                     if publish && !self.slow.published.contains(&(key.clone(), address)) {
-                        self.slow.published.push((key.clone(), address));
+                        self.slow.publish(&key, address);
                         self.fast.publish(&key, address);
                     }
                 }
             }
             Step::Unpublish(n) if n < self.slow.published.len() => {
-                let (key, address) = self.slow.published.remove(n);
+                let (key, address) = self.slow.unpublish(n);
                 self.fast.unpublish(&key, address);
             }
             Step::Unpublish(_) => {}
             Step::Pools(pools) => self.set_pools(pools),
+            Step::Node(node) => {
+                self.slow.nodes.retain(|(name, _)| *name != node.name);
+                self.fast.set_node(&node.name, &node.addresses);
+                self.slow.nodes.push((node.name, node.addresses));
+            }
+            Step::Wait(seconds) => {
+                self.slow.now = self.slow.now + Duration::from_secs(seconds);
+                self.fast.advance(self.slow.now);
+            }
+            Step::Extend(key) => self.extend(&key),
             Step::Label(team_y) => {
                 let labels = if team_y {
                     Labels::from([("team".to_owned(), "y".to_owned())])
@@ -110,6 +127,25 @@ impl Pair {
                 }
             }
         }
+    }
+
+    /// Gives a Service that has one address another of the other family, where there is one.
+    fn extend(&mut self, key: &ServiceKey) {
+        let Some(held) = self.slow.get(key).cloned() else {
+            return;
+        };
+        let &[one] = held.addresses.as_slice() else {
+            return;
+        };
+        let expected = self.slow.second(&held.service, &held.pool, one);
+        let found = self.fast.extend(&request(&held.service, &[], &[]));
+        let Some(second) = expected else {
+            assert!(found.is_err());
+            return;
+        };
+        let both = Ok((held.pool, vec![one, second]));
+        assert_eq!(answer(found), sorted(&both));
+        self.slow.hold(&held.service, &both);
     }
 
     /// Lets a Service keep what it has, which is in its status if it is `written`, or takes it away.

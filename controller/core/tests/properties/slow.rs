@@ -1,11 +1,12 @@
 //! The allocator as one would explain it: lists, looked through from the beginning every time.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ironlb_controller_core::{Count, Families, Refusal, Usage};
 use ironlb_model::addr::{address, number};
 use ironlb_model::config::OnRemoval;
-use ironlb_model::{Family, Labels, Pool, Service, ServiceKey};
+use ironlb_model::{Family, Labels, Name, Pool, Service, ServiceKey, Time};
 
 use crate::world::{Pools, may_share};
 
@@ -15,6 +16,12 @@ pub(crate) struct Slow {
     pub(crate) namespace_labels: Vec<(String, Labels)>,
     pub(crate) held: Vec<Held>,
     pub(crate) published: Vec<(ServiceKey, IpAddr)>,
+    pub(crate) nodes: Vec<(Name, Vec<IpAddr>)>,
+    pub(crate) now: Time,
+    /// Addresses that were in use when it was noted last.
+    used: BTreeSet<IpAddr>,
+    /// Addresses that cool down, and until when.
+    cooling: Vec<(IpAddr, Time)>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,11 +60,45 @@ impl Slow {
 
     pub(crate) fn release(&mut self, key: &ServiceKey) {
         self.held.retain(|held| held.service.key != *key);
+        self.note();
+    }
+
+    pub(crate) fn publish(&mut self, key: &ServiceKey, address: IpAddr) {
+        self.published.push((key.clone(), address));
+        self.note();
+    }
+
+    pub(crate) fn unpublish(&mut self, n: usize) -> (ServiceKey, IpAddr) {
+        let removed = self.published.remove(n);
+        self.note();
+        removed
+    }
+
+    /// Notes what has come into use and what has been freed.
+    fn note(&mut self) {
+        let held = self.held.iter().flat_map(|held| held.addresses.clone());
+        let published = self.published.iter().map(|(_, ip)| *ip);
+        let used: BTreeSet<IpAddr> = held.chain(published).collect();
+        self.cooling.retain(|(ip, _)| !used.contains(ip));
+        for freed in self.used.difference(&used) {
+            let cool_down = self.pool_of(*freed).map(|pool| pool.cool_down);
+            if let Some(cool_down) = cool_down.filter(|cool_down| !cool_down.is_zero()) {
+                self.cooling.push((*freed, self.now + cool_down));
+            }
+        }
+        self.used = used;
+    }
+
+    /// Whether an address is to be given only when no other is free.
+    fn is_last(&self, ip: IpAddr) -> bool {
+        let of_node = self.nodes.iter().any(|(_, ips)| ips.contains(&ip));
+        let cools = |(cooling, end): &(IpAddr, Time)| *cooling == ip && *end > self.now;
+        of_node || self.cooling.iter().any(cools)
     }
 
     pub(crate) fn hold(&mut self, service: &Service, answer: &Answer) {
         if let Ok((pool, addresses)) = answer {
-            self.release(&service.key);
+            self.held.retain(|held| held.service.key != service.key);
             let mut addresses = addresses.clone();
             addresses.sort();
             self.held.push(Held {
@@ -65,6 +106,7 @@ impl Slow {
                 pool: pool.clone(),
                 addresses,
             });
+            self.note();
         }
     }
 
@@ -120,18 +162,31 @@ impl Slow {
         let open: Vec<&Pool> = open
             .filter(|pool| pool.auto_assign && pool.allocation.is_none())
             .collect();
-        for tier in [&pinned, &open] {
-            for families in &attempts {
-                for shared_only in [true, false] {
-                    for pool in tier {
-                        if let Some(found) = self.pick(service, pool, families, shared_only) {
-                            return Ok((pool.name.to_string(), found));
+        let find = |last: bool| {
+            for tier in [&pinned, &open] {
+                for families in &attempts {
+                    for shared_only in [true, false] {
+                        for pool in tier {
+                            let found = self.pick(service, pool, families, shared_only, last);
+                            if let Some(found) = found {
+                                return Some((pool.name.to_string(), found));
+                            }
                         }
                     }
                 }
             }
-        }
-        Err(if pinned.is_empty() && open.is_empty() {
+            None
+        };
+        // What is given last is given only where that makes for more addresses.
+        let count =
+            |found: &Option<(String, Vec<IpAddr>)>| found.iter().flat_map(|it| &it.1).count();
+        let (first, all) = (find(false), find(true));
+        let best = if count(&all) > count(&first) {
+            all
+        } else {
+            first
+        };
+        best.ok_or(if pinned.is_empty() && open.is_empty() {
             "none for it"
         } else {
             "exhausted"
@@ -150,7 +205,7 @@ impl Slow {
             return Err("fenced");
         }
         for families in attempts {
-            if let Some(found) = self.pick(service, pool, families, false) {
+            if let Some(found) = self.pick(service, pool, families, false, true) {
                 return Ok((asked.to_owned(), found));
             }
         }
@@ -197,20 +252,31 @@ impl Slow {
         Ok((pool.name.to_string(), wish.to_vec()))
     }
 
+    /// An address of the other family for one that has `one` of `pool`.
+    pub(crate) fn second(&self, service: &Service, pool: &str, one: IpAddr) -> Option<IpAddr> {
+        let pool = self.pools.get(pool)?;
+        let missing = [Family::of(one).other()];
+        let found = self.pick(service, pool, &missing, false, true)?;
+        found.first().copied()
+    }
+
     fn pick(
         &self,
         service: &Service,
         pool: &Pool,
         families: &[Family],
         shared_only: bool,
+        last: bool,
     ) -> Option<Vec<IpAddr>> {
         let mut any_shared = false;
         let mut found = Vec::new();
         for family in families {
             let shared = self.shared(service, pool, *family);
             any_shared |= shared.is_some();
-            let free = || self.usable(pool, *family).find(|ip| self.is_free(*ip));
-            found.push(shared.or_else(free)?);
+            let mut free: Vec<IpAddr> = self.usable(pool, *family).collect();
+            free.retain(|ip| self.is_free(*ip) && (last || !self.is_last(*ip)));
+            free.sort_by_key(|ip| self.is_last(*ip));
+            found.push(shared.or_else(|| free.first().copied())?);
         }
         (any_shared || !shared_only).then_some(found)
     }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ironlb_model::config::OnRemoval;
 use ironlb_model::{
-    Family, IpFamilyPolicy, LabelSelector, Labels, Name, Pool, Port, Protocol, Range, Service,
-    ServiceAllocation, ServiceKey, TrafficPolicy,
+    Family, IpFamilyPolicy, LabelSelector, Labels, Name, Node, Pool, Port, Protocol, Range,
+    Service, ServiceAllocation, ServiceKey, TrafficPolicy,
 };
 use proptest::prelude::*;
 
@@ -37,6 +38,19 @@ const WISHES: [&str; 9] = [
 
 pub(crate) type Pools = BTreeMap<Name, Pool>;
 
+/// One of three nodes, and some of those addresses.
+pub(crate) fn node() -> impl Strategy<Value = Node> {
+    let addresses = prop::collection::btree_set(0..WISHES.len(), 0..4);
+    (0u8..3, addresses).prop_map(|(n, addresses)| Node {
+        name: format!("n{n}").into(),
+        addresses: addresses
+            .iter()
+            .map(|n| WISHES[*n].parse().unwrap())
+            .collect(),
+        ..Node::default()
+    })
+}
+
 /// Up to four pools, among which the ranges are dealt out.
 pub(crate) fn pools() -> impl Strategy<Value = Pools> {
     let deal = prop::collection::vec((0usize..5, any::<u8>()), RANGES.len());
@@ -66,7 +80,8 @@ fn traits() -> impl Strategy<Value = Pool> {
     let allocation = (0u32..3, 0u8..8, any::<bool>());
     let allocation = prop::option::weighted(0.3, allocation);
     let rare = || prop::bool::weighted(0.2);
-    (allocation, rare(), rare(), rare()).prop_map(|(allocation, manual, avoid, hold)| Pool {
+    let flags = (rare(), rare(), rare());
+    (allocation, flags, 0u64..3).prop_map(|(allocation, (manual, avoid, hold), cool)| Pool {
         name: "".into(),
         labels: Labels::new(),
         ranges: Vec::new(),
@@ -91,6 +106,7 @@ fn traits() -> impl Strategy<Value = Pool> {
         } else {
             OnRemoval::Move
         },
+        cool_down: Duration::from_secs(10 * cool),
     })
 }
 

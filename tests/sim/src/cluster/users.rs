@@ -297,6 +297,7 @@ impl Cluster {
             name: name.clone(),
             labels,
             network_unavailable: false,
+            addresses: Vec::new(),
         }));
     }
 
