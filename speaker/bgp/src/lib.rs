@@ -3,7 +3,7 @@
 //! A core: no clock, socket, task or lock. It does not choose what to announce (`ironlb-speaker-core` does), computes no best
 //! path, installs no route, and keeps of a peer's routes no more than their number.
 //!
-//! Start with [`Peer`], which keeps the session with one peer, and [`wire`], the messages.
+//! Start with [`Peer`], which keeps the session with one peer, [`Rib`], what all peers are told, and [`wire`], the messages.
 #![forbid(unsafe_code)]
 
 mod collision;
@@ -20,7 +20,7 @@ pub mod wire;
 pub use collision::Direction;
 pub use io::{Connection, Input, Output};
 pub use peer::{Peer, Settings};
-pub use policy::{Export, LocalAddresses, Standing};
+pub use policy::{Export, LocalAddresses, Standing, Unsendable};
 pub use restart::Stop;
 pub use rib::Rib;
 pub use route::{Audience, Route, RouteAttributes};

@@ -6,6 +6,7 @@ use ironlb_model::{Community, Family};
 use thiserror::Error;
 
 use crate::route::RouteAttributes;
+use crate::session::Agreement;
 use crate::wire::{self, AsPath, EncodeError, EncodedAttributes, Negotiated, NextHop, Origin};
 
 /// Everything that decides how routes are written for a peer. Peers for whom it is equal, and who are told the same, form an
@@ -26,6 +27,17 @@ pub struct Export {
 }
 
 impl Export {
+    /// What a session asks for, as configured.
+    pub const fn new(agreement: &Agreement, local: LocalAddresses) -> Self {
+        Self {
+            asn: agreement.local_asn,
+            negotiated: agreement.wire,
+            max_length: agreement.max_length,
+            local,
+            standing: Standing::Serving,
+        }
+    }
+
     /// Attributes for routes of `family`, as bytes.
     pub(crate) fn encode(
         &self,
@@ -115,14 +127,14 @@ impl Export {
     /// IPv4 over an IPv6 session the same where the peer takes it (RFC 8950), and otherwise the one we have beside it.
     fn next_hop(&self, family: Family, route: &RouteAttributes) -> Result<NextHop, Unsendable> {
         let local = &self.local;
-        let v4 = local.v4.map(NextHop::V4);
+        let (v4, v6) = (local.v4.map(NextHop::V4), local.next_hop_v6());
         let found = match (route.next_hop, family) {
             (Some(IpAddr::V4(address)), _) => Some(NextHop::V4(address)),
             (Some(IpAddr::V6(address)), _) => Some(NextHop::V6(address)),
-            (None, Family::V6) => local.next_hop_v6(),
+            (None, Family::V6) => v6,
             (None, Family::V4) if self.negotiated.extended_next_hop => match local.transport {
-                Family::V4 => v4.or(local.next_hop_v6()),
-                Family::V6 => local.next_hop_v6().or(v4),
+                Family::V4 => v4.or(v6),
+                Family::V6 => v6.or(v4),
             },
             (None, Family::V4) => v4,
         };

@@ -222,6 +222,8 @@ impl Rib {
 
     fn flush(&mut self, now: Time) {
         self.window.close(now);
+        // First: peers that were told everything until now then differ by their targets alone.
+        self.carry_out_retargets();
         for (audience, intended) in &mut self.audiences {
             let changes = intended.settle(now, &mut self.attributes);
             let groups = self.groups.values_mut();
@@ -231,7 +233,6 @@ impl Rib {
                 }
             }
         }
-        self.carry_out_retargets();
         let told: BTreeSet<&Audience> = self.groups.values().map(Group::audience).collect();
         self.audiences
             .retain(|audience, intended| !intended.is_empty() || told.contains(audience));

@@ -185,9 +185,13 @@ impl Group {
         let Some(mut member) = other.members.remove(peer) else {
             return;
         };
-        let unknown = other.table.since(member.cursor).map(|(_, prefix)| prefix);
-        member.repairs.extend(unknown);
-        member.repairs.extend(other.table.differences(&self.table));
+        let (former, table) = (&other.table, &self.table);
+        let unsure = former.since(member.cursor).map(|(_, prefix)| prefix);
+        let repairs = unsure.chain(former.differences(table));
+        let matters = |prefix: &IpNet| {
+            table.get(*prefix).is_some() || former.may_be_known(*prefix, member.cursor)
+        };
+        member.repairs.extend(repairs.filter(matters));
         member.cursor = self.table.latest();
         self.members.insert(peer.clone(), member);
     }
@@ -225,17 +229,18 @@ impl Group {
     /// A step for `peer`, which has something to be told; what comes of it may be empty.
     fn next(&mut self, peer: &Name) -> Option<Arc<[u8]>> {
         let max_length = self.export.max_length;
+        let cursor = self.members.get(peer)?.cursor;
+        if cursor < self.table.latest() {
+            let (bytes, to) = self.chunk(cursor);
+            self.members.get_mut(peer)?.advance(to, &self.table);
+            self.forget_what_all_know();
+            return Some(bytes);
+        }
+        // Whatever else a peer is told is in the log before its cursor: so a cursor says enough of what a peer may know.
         let member = self.members.get_mut(peer)?;
         if !member.repairs.is_empty() {
             let batch = member.take_repairs(&self.table);
             return Some(self.written.write(batch, max_length));
-        }
-        let cursor = member.cursor;
-        if cursor < self.table.latest() {
-            let (bytes, to) = self.chunk(cursor);
-            self.members.get_mut(peer)?.cursor = to;
-            self.forget_what_all_know();
-            return Some(bytes);
         }
         if member.is_initial {
             member.is_initial = false;

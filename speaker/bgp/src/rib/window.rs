@@ -18,8 +18,8 @@ pub(super) struct Window {
 impl Window {
     /// There is a change.
     pub(super) fn open(&mut self, now: Time) {
-        let rested = self.last.map_or(now, |last| last + COALESCE);
-        self.due.get_or_insert(rested.max(now));
+        let rested = self.last.map_or(now, |last| now.max(last + COALESCE));
+        self.due.get_or_insert(rested);
     }
 
     /// When changes are to go out.

@@ -62,6 +62,16 @@ impl Member {
             || !self.refreshes.is_empty()
     }
 
+    /// It has been told what is in the log up to `cursor`.
+    pub(super) fn advance(&mut self, cursor: u64, table: &Table) {
+        if !self.repairs.is_empty() {
+            for prefix in table.told(self.cursor, cursor) {
+                self.repairs.remove(&prefix);
+            }
+        }
+        self.cursor = cursor;
+    }
+
     /// Takes repairs out, as many as go at once.
     pub(super) fn take_repairs(&mut self, table: &Table) -> Batch {
         let mut batch = Batch::default();

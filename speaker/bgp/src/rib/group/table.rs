@@ -35,6 +35,13 @@ struct Entry {
     encoding: Option<Arc<Encoding>>,
 }
 
+impl Entry {
+    /// Whether a peer with this cursor may have been told of it.
+    const fn may_be_known(&self, cursor: u64) -> bool {
+        self.created <= cursor
+    }
+}
+
 impl Table {
     /// The end of the log; 0 when there is none.
     pub(super) const fn latest(&self) -> u64 {
@@ -49,6 +56,12 @@ impl Table {
     /// How `prefix` is announced; `None` when it is not.
     pub(super) fn get(&self, prefix: IpNet) -> Option<&Arc<Encoding>> {
         self.entries.get(&prefix)?.encoding.as_ref()
+    }
+
+    /// Whether a peer with this cursor may have been told of `prefix`.
+    pub(super) fn may_be_known(&self, prefix: IpNet, cursor: u64) -> bool {
+        let entry = self.entries.get(&prefix);
+        entry.is_some_and(|entry| entry.may_be_known(cursor))
     }
 
     /// Announces `prefix`, or, without an encoding, ends it. Gives the place in the log that it had, when that changes.
@@ -81,8 +94,7 @@ impl Table {
         let former = std::mem::replace(&mut entry.place, next);
         self.log.remove(&former);
         self.gone.remove(&former);
-        if encoding.is_none() && entry.created > furthest {
-            // Nobody has been told.
+        if encoding.is_none() && !entry.may_be_known(furthest) {
             self.entries.remove(&prefix);
             return Some(former);
         }
@@ -105,11 +117,7 @@ impl Table {
     pub(super) fn batch(&self, cursor: u64) -> (Batch, u64) {
         let mut batch = Batch::default();
         for (place, prefix) in self.since(cursor) {
-            let Some(entry) = self.entries.get(&prefix) else {
-                continue;
-            };
-            // The end of a route matters to a peer that may have been told of it.
-            if entry.encoding.is_some() || entry.created <= cursor {
+            if let Some(entry) = self.to_tell(prefix, cursor) {
                 batch.add(prefix, entry.encoding.as_ref());
             }
             if batch.is_full() {
@@ -117,6 +125,19 @@ impl Table {
             }
         }
         (batch, self.latest)
+    }
+
+    /// What a peer is told that goes from one cursor to the other.
+    pub(super) fn told(&self, from: u64, to: u64) -> impl Iterator<Item = IpNet> {
+        let places = self.since(from).take_while(move |(place, _)| *place <= to);
+        let prefixes = places.map(|(_, prefix)| prefix);
+        prefixes.filter(move |prefix| self.to_tell(*prefix, from).is_some())
+    }
+
+    /// The end of a route matters only to a peer that may have been told of it.
+    fn to_tell(&self, prefix: IpNet, cursor: u64) -> Option<&Entry> {
+        let entry = self.entries.get(&prefix)?;
+        (entry.encoding.is_some() || entry.may_be_known(cursor)).then_some(entry)
     }
 
     /// What is announced, in order of prefix.
