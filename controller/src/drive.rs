@@ -94,16 +94,16 @@ impl Drive {
             }
             Update::NamespaceApplied(namespace) => Input::NamespaceApplied(namespace),
             Update::NamespaceDeleted(namespace) => Input::NamespaceDeleted(namespace),
+            Update::NodeApplied(node) => Input::NodeApplied(node),
+            Update::NodeDeleted(node) => Input::NodeDeleted(node),
             Update::Read(source) if self.barrier.read(source) => {
                 tracing::info!("everything has been read; allocation begins");
                 self.look(Look::Everywhere);
                 Input::Synced
             }
-            Update::Read(_)
-            | Update::NodeApplied(_)
-            | Update::NodeDeleted(_)
-            | Update::EndpointsApplied(_)
-            | Update::EndpointsDeleted(_) => return None,
+            Update::Read(_) | Update::EndpointsApplied(_) | Update::EndpointsDeleted(_) => {
+                return None;
+            }
         })
     }
 

@@ -22,7 +22,7 @@ use anyhow::Context;
 use ironlb_controller_core::{Controller, Settings, Usage};
 use ironlb_model::Name;
 use ironlb_watch::admin::{Admin, AdminArgs};
-use ironlb_watch::sources::{CONFIGURATION, NAMESPACE, SERVICE};
+use ironlb_watch::sources::{CONFIGURATION, NAMESPACE, NODE, SERVICE};
 use ironlb_watch::{Access, Barrier, Component, Metrics, Recorder, Reporter, Sources, Uids};
 use kube::Client;
 use prometheus_client::registry::Registry;
@@ -171,11 +171,13 @@ impl Office {
         led: watch::Receiver<Lead>,
         closing: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
-        self.barrier.begin([CONFIGURATION, NAMESPACE, SERVICE]);
+        self.barrier
+            .begin([CONFIGURATION, NAMESPACE, NODE, SERVICE]);
         let (listened, updates) = mpsc::channel(UPDATES);
         let mut sources = Sources::new(self.client.clone(), self.metrics.clone(), listened);
         sources.services(None, self.uids.clone());
         sources.namespaces();
+        sources.node_addresses();
         sources.configuration(
             &self.namespace,
             Component::Controller(self.recorder.clone()),

@@ -118,6 +118,31 @@ impl Sources {
         );
     }
 
+    /// Watches the addresses of all nodes. Nothing else is said of a node.
+    pub fn node_addresses(&mut self) {
+        let mut known = std::collections::BTreeMap::<Name, Node>::new();
+        self.follow(
+            Selection::of(NODE),
+            move |change: Change<kinds::Node>| match change {
+                Change::Applied(node) => {
+                    let node = node.to_model();
+                    let node = Node {
+                        name: node.name,
+                        addresses: node.addresses,
+                        ..Node::default()
+                    };
+                    let before = known.insert(node.name.clone(), node.clone());
+                    (before.as_ref() != Some(&node)).then_some(Update::NodeApplied(node))
+                }
+                Change::Deleted(name) => {
+                    known.remove(&name.name);
+                    Some(Update::NodeDeleted(name.name))
+                }
+                Change::Read => Some(Update::Read(NODE)),
+            },
+        );
+    }
+
     /// Watches the EndpointSlices of all namespaces, except those of headless Services, which have no address.
     pub fn endpoint_slices(&mut self) {
         let selection = Selection {
