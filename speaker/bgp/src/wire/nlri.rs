@@ -1,5 +1,6 @@
 //! Prefixes as UPDATEs hold them (RFC 4271 §4.3): a length in bits, and as many octets as it needs.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -8,7 +9,7 @@ use ironlb_model::Family;
 use super::reader::Reader;
 
 /// Prefixes of one family in a message, checked, and read again as they are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Prefixes<'a> {
     family: Family,
     bytes: &'a [u8],
@@ -43,6 +44,12 @@ impl<'a> Prefixes<'a> {
     pub fn iter(&self) -> impl Iterator<Item = IpNet> + use<'a> {
         let (family, mut reader) = (self.family, Reader::new(self.bytes));
         std::iter::from_fn(move || next(family, &mut reader))
+    }
+}
+
+impl fmt::Debug for Prefixes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 

@@ -410,8 +410,8 @@ proptest! {
             updates(&bytes, &negotiated, |update| {
                 assert_eq!(update.faults, []);
                 read.extend(update.routes_announced());
-                let hop = update.next_hop.or(update.attributes.next_hop.map(NextHop::V4));
-                assert_eq!(hop, Some(next_hop));
+                let classic = update.attributes.next_hop.map(NextHop::V4);
+                assert_eq!(update.next_hop.or(classic), Some(next_hop));
                 let received = Attributes { next_hop: None, ..update.attributes };
                 assert_eq!(received, attributes);
             });
