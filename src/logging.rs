@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 /// How the log is written.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Log")]
 pub(crate) struct Args {
     /// The least important lines to log: error, warn, info, debug, trace, or a filter by module such as
     /// `info,ironlb_speaker=debug`

@@ -8,6 +8,7 @@ mod daemon;
 mod demo;
 mod families;
 mod logging;
+mod manifests;
 mod plan;
 mod standalone;
 mod validate;

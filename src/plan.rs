@@ -4,15 +4,13 @@ mod cluster;
 mod table;
 
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use ironlb_config::{Error, Manifests, Source, report};
-use ironlb_model::Config;
+use ironlb_config::{Error, Source};
 use serde::Serialize;
 
-use crate::validate::sources;
+use crate::manifests::{self, Files};
 use cluster::Cluster;
 
 /// Show which addresses Services would get, and which nodes would announce them
@@ -23,9 +21,8 @@ use cluster::Cluster;
 /// Exit status: 0 when the configuration is valid, 1 when it is not, 2 when the command itself was wrong.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// File, directory (its *.yaml, *.yml and *.json, and those below) or - for standard input; may be given again
-    #[arg(short, long = "file", value_name = "PATH", required = true)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
 
     /// How to print the plan
     #[arg(short, long, value_enum, default_value_t)]
@@ -51,64 +48,54 @@ enum Output {
 
 /// Plans, prints and returns the exit status.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let sources = match sources(&args.files) {
-        Ok(sources) => sources,
+    match plan(args) {
+        Ok(is_valid) => ExitCode::from(u8::from(!is_valid)),
         Err(message) => {
             eprintln!("error: {message}");
-            return ExitCode::from(2);
-        }
-    };
-    let (plan, errors) = plan(args, &sources);
-    match print(args, &plan, &errors, &sources) {
-        Ok(()) => ExitCode::from(u8::from(!errors.is_empty())),
-        Err(error) => {
-            eprintln!("error: {error}");
             ExitCode::from(2)
         }
     }
 }
 
 /// What would become of every Service, in order of namespace and name; nothing where the configuration is not valid.
-fn plan(args: &Args, sources: &[Source]) -> (Vec<Service>, Vec<Error>) {
-    let mut manifests = ironlb_config::read(sources);
-    let lowered = ironlb_config::lower(&manifests.objects, &Config::default());
-    let Manifests { errors, .. } = &mut manifests;
-    let mut errors = std::mem::take(errors);
-    errors.extend(lowered.errors);
-    if !errors.is_empty() {
-        let position = |error: &Error| sources.iter().position(|one| one.name == error.source);
-        errors.sort_by_cached_key(|error| (position(error), error.clone()));
-        return (Vec::new(), errors);
+fn plan(args: &Args) -> Result<bool, String> {
+    let sources = args.files.sources()?;
+    let (manifests, judged) = ironlb_config::judge(&sources);
+    if args.output == Output::Text {
+        let warned = manifests::warn_of_namespaces(&manifests.objects);
+        warned.map_err(|error| error.to_string())?;
     }
-    let class = args.lb_class.clone();
-    let cluster = Cluster::settle(manifests, lowered.config, class, args.ignore_exclude_lb);
-    (cluster.services(), errors)
+    let errors = judged.errors;
+    let services = if errors.is_empty() {
+        let class = args.lb_class.clone();
+        Cluster::settle(manifests, judged.config, class, args.ignore_exclude_lb).services()
+    } else {
+        Vec::new()
+    };
+    print(args.output, &services, &errors, &sources).map_err(|error| error.to_string())?;
+    Ok(errors.is_empty())
 }
 
-fn print(args: &Args, plan: &[Service], errors: &[Error], sources: &[Source]) -> io::Result<()> {
+fn print(
+    output: Output,
+    services: &[Service],
+    errors: &[Error],
+    sources: &[Source],
+) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match args.output {
+    match output {
         Output::Json => {
-            let faults: Vec<Fault<'_>> = errors.iter().map(Fault::from).collect();
-            let document = Document {
-                services: plan,
-                errors: faults,
-            };
+            let errors = errors.iter().map(Fault::from).collect();
+            let document = Document { services, errors };
             serde_json::to_writer(&mut out, &document)?;
             writeln!(out)
         }
-        Output::Text if !errors.is_empty() => explain(errors, sources),
-        Output::Text => write!(out, "{}", table::render(plan)),
+        Output::Text if !errors.is_empty() => manifests::explain(errors, sources),
+        Output::Text if services.is_empty() => {
+            writeln!(io::stderr().lock(), "no Services are among the manifests")
+        }
+        Output::Text => write!(out, "{}", table::render(services)),
     }
-}
-
-fn explain(errors: &[Error], sources: &[Source]) -> io::Result<()> {
-    let mut out = io::stderr().lock();
-    if out.is_terminal() {
-        let styled = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        return write!(out, "{}", report::render(errors, sources, styled));
-    }
-    errors.iter().try_for_each(|error| writeln!(out, "{error}"))
 }
 
 /// All that is printed for machines.

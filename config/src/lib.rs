@@ -34,20 +34,24 @@ pub use source::{Manifests, Source, contents, read};
 
 use ironlb_model::Config;
 
-/// Everything that is wrong with `sources`, in order of source and place.
-pub fn validate(sources: &[Source]) -> Vec<Error> {
-    let Manifests {
-        objects,
-        nodes,
-        mut errors,
-        ..
-    } = read(sources);
-    errors.extend(lower_for(&objects, &Config::default(), &nodes).errors);
+/// What `sources` say, and the configuration that it makes. The errors of both are those of the latter: everything that is
+/// wrong, in order of source and place.
+pub fn judge(sources: &[Source]) -> (Manifests, Lowered) {
+    let mut manifests = read(sources);
+    let mut lowered = lower_for(&manifests.objects, &Config::default(), &manifests.nodes);
     let order = |error: &Error| {
         sources
             .iter()
             .position(|source| source.name == error.source)
     };
-    errors.sort_by_cached_key(|error| (order(error), error.clone()));
-    errors
+    lowered.errors.append(&mut manifests.errors);
+    lowered
+        .errors
+        .sort_by_cached_key(|error| (order(error), error.clone()));
+    (manifests, lowered)
+}
+
+/// Everything that is wrong with `sources`, in order of source and place.
+pub fn validate(sources: &[Source]) -> Vec<Error> {
+    judge(sources).1.errors
 }

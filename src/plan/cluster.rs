@@ -59,8 +59,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Takes in manifests as an API server would: of two with one name the later counts, and what it fills in is
-    /// filled in. Gives the order in which they came.
+    /// Takes in manifests as an API server would: what it fills in is filled in. Gives the order in which they came.
     fn admit(&mut self, manifests: Vec<Service>, config: &Config) -> Vec<ServiceKey> {
         let mut order = Vec::new();
         let pools = families::of_pools(config);
@@ -70,9 +69,7 @@ impl Cluster {
             }
             service.uid = service.key.to_string().into();
             service.resource_version = "1".into();
-            if !self.services.contains_key(&service.key) {
-                order.push(service.key.clone());
-            }
+            order.push(service.key.clone());
             self.services.insert(service.key.clone(), service);
         }
         order

@@ -55,6 +55,7 @@ mod error;
 mod host;
 mod lab;
 mod link;
+pub mod manifest;
 mod netlink;
 mod process;
 pub mod router;

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ironlb_lab::backend::Program;
+use ironlb_lab::manifest::{endpoint_slice, file, l2_advertisement, node, pool};
 use ironlb_lab::{Host, Lab, Link, Process, eventually, eventually_ok};
 
 /// How long anything may take to come true.
@@ -81,19 +82,14 @@ impl Site {
 
     /// The pool of IPv4 addresses, beside fd00::200-203, and an advertisement.
     pub(crate) fn pool(&self, addresses: &str) {
-        self.write(
-            "pool.yaml",
-            &format!(
-                "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: first}}\n\
-                 spec: {{addresses: ['{addresses}', 'fd00::200-fd00::203']}}\n---\n\
-                 apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{name: all}}\n"
-            ),
-        );
+        let addresses = format!("'{addresses}', 'fd00::200-fd00::203'");
+        let manifests = [pool("first", &addresses), l2_advertisement("all")];
+        self.write("pool.yaml", &file(&manifests));
     }
 
     /// The manifest of a node.
     pub(crate) fn node(&self, number: usize) {
-        let text = format!("apiVersion: v1\nkind: Node\nmetadata: {{name: n{number}}}\n");
+        let text = node(&format!("n{number}"), "");
         self.write(&format!("node{number}.yaml"), &text);
     }
 
@@ -111,26 +107,19 @@ impl Site {
     /// The EndpointSlices of a Service.
     pub(crate) fn endpoints(&self, name: &str, endpoints: &[usize]) {
         let slice = |family: &str, prefix: &str| {
-            let endpoints: String = endpoints
+            let names: Vec<String> = endpoints
                 .iter()
-                .map(|number| {
-                    format!("- {{addresses: ['{prefix}{number}'], nodeName: n{number}}}\n")
-                })
+                .map(|number| format!("n{number}"))
                 .collect();
-            let endpoints = if endpoints.is_empty() {
-                " []\n".into()
-            } else {
-                format!("\n{endpoints}")
-            };
-            format!(
-                "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {name}-{family}\n  \
-                 labels: {{kubernetes.io/service-name: {name}}}\naddressType: {family}\nports:\n\
-                 - {{name: t, port: 8080, protocol: TCP}}\n- {{name: u, port: 8080, protocol: UDP}}\n\
-                 endpoints:{endpoints}---\n"
-            )
+            let address = |(number, name)| (format!("{prefix}{number}"), name);
+            let names = names.iter().map(String::as_str);
+            let endpoints: Vec<_> = endpoints.iter().zip(names).map(address).collect();
+            let ports =
+                "{name: t, port: 8080, protocol: TCP}, {name: u, port: 8080, protocol: UDP}";
+            endpoint_slice(name, family, &endpoints, ports)
         };
-        let text = slice("IPv4", "10.0.0.") + &slice("IPv6", "fd00::");
-        self.write(&format!("{name}-endpoints.yaml"), &text);
+        let slices = [slice("IPv4", "10.0.0."), slice("IPv6", "fd00::")];
+        self.write(&format!("{name}-endpoints.yaml"), &file(&slices));
     }
 
     /// Starts ironlb on a node, with forwarding; the first allocates, the others follow.

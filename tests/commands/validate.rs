@@ -1,20 +1,11 @@
 //! `ironlb validate` and `ironlb crds` as operators and their pipelines call them.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+use std::process::Output;
 
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use crate::run::{run, text};
 
 fn ironlb(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ironlb"))
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+    run(arguments, "")
 }
 
 #[test]
@@ -70,21 +61,14 @@ fn a_directory_is_all_its_manifests() {
 }
 
 #[test]
-fn standard_input_is_a_file_called_minus() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ironlb"))
-        .args(["validate", "-f", "-"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"a: [b\n").unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        text(&output.stderr).starts_with("-:1:4: not YAML"),
-        "{}",
-        text(&output.stderr)
-    );
+fn standard_input_is_a_file_called_minus_and_read_once() {
+    for arguments in [&["-f", "-"][..], &["-f", "-", "-f", "-"]] {
+        let output = run(&[&["validate"], arguments].concat(), "a: [b\n");
+        assert_eq!(output.status.code(), Some(1));
+        let told = text(&output.stderr);
+        assert!(told.starts_with("-:1:4: not YAML"), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
 }
 
 #[test]
@@ -107,6 +91,6 @@ fn the_definitions_that_are_printed_are_those_that_are_deployed() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         text(&output.stdout),
-        include_str!("../deploy/crds/crds.yaml")
+        include_str!("../../deploy/crds/crds.yaml")
     );
 }
