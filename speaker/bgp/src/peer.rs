@@ -159,14 +159,20 @@ impl Peer {
     }
 
     fn next_attempt(&self) -> Option<Time> {
-        let waiting = matches!(self.dial, Dial::Held(_) | Dial::Waiting(_));
-        self.dial.timer().filter(|_| waiting).map(|(at, _)| at)
+        match self.dial {
+            Dial::Held { dial, .. } => (!self.settings.passive).then_some(dial),
+            Dial::Waiting(dial) => dial,
+            Dial::Off | Dial::Connecting { .. } | Dial::Resting => None,
+        }
     }
 
     /// What an event means before there is a connection.
     fn event(&mut self, now: Time, event: Event) {
         match action(self.dial.state(), event) {
-            Action::Begin => self.begin(now),
+            Action::Begin => match self.dial {
+                Dial::Held { dial, .. } if dial > now => self.listen(dial),
+                _ => self.begin(now),
+            },
             Action::Retry => self.retry(now, "no answer".to_owned()),
             Action::Rest => self.rest(),
             _ => {}
@@ -177,8 +183,12 @@ impl Peer {
     fn begin(&mut self, now: Time) {
         if self.settings.passive {
             self.dial = Dial::Waiting(None);
-            return;
+        } else {
+            self.dial(now);
         }
+    }
+
+    fn dial(&mut self, now: Time) {
         let connection = Connection::outbound(self.number);
         self.number = self.number.wrapping_add(1);
         self.out.push(Output::Connect(connection));
@@ -207,6 +217,11 @@ impl Peer {
     /// Listens, and dials after about `wait` unless we are passive.
     fn wait(&mut self, now: Time, wait: Duration) {
         let again = now + self.out.jitter(wait);
+        self.listen(again);
+    }
+
+    /// Listens, and dials `again` then unless we are passive.
+    fn listen(&mut self, again: Time) {
         self.dial = Dial::Waiting((!self.settings.passive).then_some(again));
     }
 
@@ -218,7 +233,7 @@ impl Peer {
         }
         self.backoff.forget();
         self.plain = false;
-        self.record.settled();
+        self.record.stopped();
     }
 
     fn reset(&mut self, now: Time, text: &str) {

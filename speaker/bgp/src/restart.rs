@@ -218,7 +218,7 @@ pub(crate) mod tests {
         let long = capability(&families, Duration::from_secs(1_000_000), true);
         assert_eq!(long.restart_time, 4_095);
         assert!(long.restarting && long.notification);
-        assert_eq!(long.families[&AfiSafi::IPV4_UNICAST], true);
+        assert!(long.families[&AfiSafi::IPV4_UNICAST]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ironlb_model::{Family, Time};
 
 use super::Peer;
-use super::dial::{Dial, GRACE, STABLE, soon};
+use super::dial::{Dial, GRACE, MOST_HELD, STABLE, soon};
 use crate::collision::{Direction, survivor};
 use crate::io::{Connection, Output};
 use crate::restart::Stop;
@@ -78,7 +78,7 @@ impl Peer {
         match outcome {
             Outcome::Continue => {}
             Outcome::Opened => self.collide(now, connection),
-            Outcome::Established => self.up(connection),
+            Outcome::Established => self.up(now, connection),
             Outcome::Resend { family, framed } => self.out.push(Output::Resend { family, framed }),
             Outcome::Ended(cause) => self.ended(now, connection, cause),
         }
@@ -212,11 +212,11 @@ impl Peer {
         self.ended(now, old, Cause::Replaced);
     }
 
-    fn up(&mut self, connection: Connection) {
+    fn up(&mut self, now: Time, connection: Connection) {
         self.rest();
         self.dial = Dial::Resting;
         self.restarting.over();
-        self.record.settled();
+        self.record.up(now);
         let agreement = self.sessions.get(&connection).and_then(Session::agreement);
         if let Some(agreement) = agreement.cloned().map(Box::new) {
             self.out.push(Output::Up {
@@ -232,7 +232,8 @@ impl Peer {
             return;
         };
         let was_up = session.established().is_some();
-        let quiet = is_collision(&cause) && !was_up;
+        let beside = self.established().is_some();
+        let quiet = !was_up && (is_collision(&cause) || beside);
         if was_up {
             self.record.lost(now, &session, &cause);
         }
@@ -267,7 +268,7 @@ impl Peer {
             .established()
             .is_some_and(|since| now.since(since) >= STABLE);
         match self.dial {
-            Dial::Off | Dial::Held(_) | Dial::Connecting { .. } => {}
+            Dial::Off | Dial::Held { .. } | Dial::Connecting { .. } => {}
             _ if !self.sessions.is_empty() => {
                 if self.dial == Dial::Resting && self.established().is_none() {
                     self.wait(now, GRACE);
@@ -281,7 +282,11 @@ impl Peer {
             }
             Dial::Waiting(_) | Dial::Resting => {
                 let held = self.backoff.refused(base);
-                self.dial = Dial::Held(now + self.out.jitter(held));
+                let wait = self.out.jitter(held);
+                self.dial = Dial::Held {
+                    until: now + wait.min(MOST_HELD),
+                    dial: now + wait,
+                };
             }
         }
     }
@@ -289,10 +294,11 @@ impl Peer {
 
 /// Which of two connections stays, by the OPENs of this one.
 fn stays(session: &Session) -> Direction {
-    let rank = session.agreement().map(Agreement::peer_rank);
-    rank.map_or(session.connection().direction, |theirs| {
-        survivor(session.offer().rank(), theirs)
-    })
+    let theirs = session.agreement().map(Agreement::peer_rank);
+    theirs.map_or_else(
+        || session.connection().direction,
+        |theirs| survivor(session.offer().rank(), theirs),
+    )
 }
 
 /// Whether a new connection means that the peer has restarted: it was opened after the old one was Established, by a

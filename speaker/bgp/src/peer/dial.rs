@@ -12,8 +12,13 @@ use crate::session::{Event, State};
 pub(crate) enum Dial {
     /// Idle: the peer is not to be.
     Off,
-    /// Idle until then: it has refused us, or we it (DampPeerOscillations, RFC 4271 §8.1.1).
-    Held(Time),
+    /// Idle: it has refused us, or we it (DampPeerOscillations, RFC 4271 §8.1.1).
+    Held {
+        /// Until then its connections are refused.
+        until: Time,
+        /// Then we dial.
+        dial: Time,
+    },
     /// Active: listening, and dialling again then; for ever where we are passive.
     Waiting(Option<Time>),
     /// Connect: dialling, until then at most.
@@ -31,7 +36,7 @@ impl Dial {
     /// In the words of RFC 4271.
     pub(crate) const fn state(self) -> State {
         match self {
-            Self::Off | Self::Held(_) => State::Idle,
+            Self::Off | Self::Held { .. } => State::Idle,
             Self::Waiting(_) | Self::Resting => State::Active,
             Self::Connecting { .. } => State::Connect,
         }
@@ -40,7 +45,7 @@ impl Dial {
     /// When its timer goes off, and what that is.
     pub(crate) const fn timer(self) -> Option<(Time, Event)> {
         match self {
-            Self::Held(until) => Some((until, Event::IdleHoldTimer)),
+            Self::Held { until, .. } => Some((until, Event::IdleHoldTimer)),
             Self::Waiting(Some(until)) | Self::Connecting { until, .. } => {
                 Some((until, Event::ConnectRetryTimer))
             }
@@ -53,7 +58,8 @@ impl Dial {
 ///
 /// A peer that cannot be reached is tried often: a router that is back is to be met within seconds, and an attempt costs it
 /// a packet. One that takes the connection and then refuses us is left alone for longer each time; only a session that has
-/// been up for [`STABLE`] makes that forgotten.
+/// been up for [`STABLE`] makes that forgotten. Its own connections are refused for [`MOST_HELD`] at most: long enough that it
+/// cannot drag us into a loop, and short enough that one that was mended is met when it comes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backoff {
     unreachable: u32,
@@ -102,6 +108,8 @@ pub(crate) const STABLE: Duration = Duration::from_secs(60);
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the peer has on a connection of its own until we dial beside it.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
+/// How long connections of a peer that is left alone are refused, at most.
+pub(crate) const MOST_HELD: Duration = Duration::from_secs(5);
 const MOST_UNREACHABLE: Duration = Duration::from_secs(15);
 const MOST_REFUSED: Duration = Duration::from_secs(120);
 

@@ -7,6 +7,7 @@ use ironlb_model::{Family, Time};
 use super::Peer;
 use crate::restart;
 use crate::session::{Agreement, Cause, Count, Counters, Faults, Received, Session, Side, State};
+use crate::wire::Reason;
 
 /// A peer as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub(super) struct Record {
     flaps: u64,
     last_local_error: Option<Mishap>,
     last_remote_error: Option<Mishap>,
+    last_up: Option<Time>,
     restarting: Option<Absence>,
 }
 
@@ -70,6 +72,7 @@ impl Record {
             flaps: 0,
             last_local_error: None,
             last_remote_error: None,
+            last_up: None,
             restarting: None,
         }
     }
@@ -81,8 +84,14 @@ impl Record {
         }
     }
 
-    /// A connection has ended.
+    /// A connection has ended. Being rejected without an OPEN says nothing, and is not to hide why it came to that.
     pub(super) fn mishap(&mut self, at: Time, cause: &Cause) {
+        let rejected = cause
+            .notification()
+            .is_some_and(|told| told.reason == Reason::CONNECTION_REJECTED);
+        if rejected && self.last_remote_error.as_ref().map(|last| last.at) > self.last_up {
+            return;
+        }
         let last = match cause.side() {
             Side::Local => &mut self.last_local_error,
             Side::Remote => &mut self.last_remote_error,
@@ -102,8 +111,14 @@ impl Record {
         });
     }
 
-    /// The peer is back, or not to be any longer.
-    pub(super) fn settled(&mut self) {
+    /// A session is up.
+    pub(super) fn up(&mut self, now: Time) {
+        self.last_up = Some(now);
+        self.restarting = None;
+    }
+
+    /// The peer is not to be any longer.
+    pub(super) fn stopped(&mut self) {
         self.restarting = None;
     }
 

@@ -348,7 +348,8 @@ mod tests {
     #[test]
     fn what_both_offer_is_exchanged() {
         let both = [Family::V4, Family::V6];
-        let cases: [(&[Family], &[Family], Option<(bool, bool)>); 6] = [
+        type Exchanged = Option<(bool, bool)>;
+        let cases: [(&[Family], &[Family], Exchanged); 6] = [
             (&both, &both, Some((true, true))),
             (&both, &[Family::V6], Some((false, true))),
             (&[Family::V4], &both, Some((true, false))),
