@@ -226,6 +226,9 @@ impl Rib {
         self.carry_out_retargets();
         for (audience, intended) in &mut self.audiences {
             let changes = intended.settle(now, &mut self.attributes);
+            if changes.is_empty() {
+                continue;
+            }
             let groups = self.groups.values_mut();
             for group in groups.filter(|group| group.audience() == audience) {
                 if group.export().standing != Standing::Gone {
@@ -238,42 +241,42 @@ impl Rib {
             .retain(|audience, intended| !intended.is_empty() || told.contains(audience));
     }
 
-    /// A group of which all peers become the same changes as a whole. Otherwise its peers go, one by one, where they belong.
     fn carry_out_retargets(&mut self) {
-        let retargets = std::mem::take(&mut self.retargets);
-        let ids: BTreeSet<GroupId> = retargets
-            .keys()
-            .filter_map(|peer| self.peers.get(peer).copied())
-            .collect();
-        for id in ids {
-            let Some(group) = self.groups.get_mut(&id) else {
-                continue;
-            };
-            let moves: Vec<(Name, (Audience, Export))> = retargets
-                .iter()
-                .filter(|(peer, target)| {
-                    group.members().contains_key(*peer) && !group.is_for(&target.0, &target.1)
-                })
-                .map(|(peer, target)| (peer.clone(), target.clone()))
-                .collect();
-            let Some((_, first)) = moves.first() else {
-                continue;
-            };
-            let together = moves.len() == group.members().len()
-                && moves.iter().all(|(_, target)| target == first)
-                && self.find_group(&first.0, &first.1).is_none();
-            if together {
-                let (audience, export) = first.clone();
-                let routes = routes(&self.audiences, &audience, &export);
-                if let Some(group) = self.groups.get_mut(&id) {
-                    group.become_for(audience.clone(), export, routes);
-                }
-                continue;
-            }
-            for (peer, (audience, export)) in moves {
-                self.move_peer(&peer, id, audience, export);
+        let mut moves: BTreeMap<GroupId, BTreeMap<Name, (Audience, Export)>> = BTreeMap::new();
+        for (peer, target) in std::mem::take(&mut self.retargets) {
+            let id = self.peers.get(&peer).copied();
+            let group = id.and_then(|id| Some((id, self.groups.get(&id)?)));
+            if let Some((id, _)) = group.filter(|(_, group)| !group.is_for(&target.0, &target.1)) {
+                moves.entry(id).or_default().insert(peer, target);
             }
         }
+        for (id, moves) in moves {
+            if !self.change_together(id, &moves) {
+                for (peer, (audience, export)) in moves {
+                    self.move_peer(&peer, id, audience, export);
+                }
+            }
+        }
+    }
+
+    /// Changes a group as a whole, when all of its peers become the same, and there is no such group yet: what is different is
+    /// encoded once for all of them.
+    fn change_together(&mut self, id: GroupId, moves: &BTreeMap<Name, (Audience, Export)>) -> bool {
+        let Some(target @ (audience, export)) = moves.values().next() else {
+            return false;
+        };
+        let is_new = self.find_group(audience, export).is_none();
+        let Some(group) = self.groups.get_mut(&id) else {
+            return false;
+        };
+        let together = moves.len() == group.members().len()
+            && moves.values().all(|other| other == target)
+            && is_new;
+        if together {
+            let routes = routes(&self.audiences, audience, export);
+            group.become_for(audience.clone(), export.clone(), routes);
+        }
+        together
     }
 
     fn move_peer(&mut self, peer: &Name, from: GroupId, audience: Audience, export: Export) {

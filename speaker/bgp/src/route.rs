@@ -116,6 +116,8 @@ fn either<T>(one: Option<T>, other: Option<T>, both: impl FnOnce(T, T) -> T) -> 
 
 #[cfg(test)]
 mod tests {
+    use ironlb_model::bgp::LinkBandwidth;
+
     use super::*;
 
     fn attributes() -> RouteAttributes {
@@ -186,5 +188,55 @@ mod tests {
         assert_eq!(one.bandwidth, Some(500));
         one.aggregate(&weight(None));
         assert_eq!(one.bandwidth, Some(500));
+    }
+    fn advertisement(name: &str, peers: &[&str]) -> BgpAdvertisement {
+        BgpAdvertisement {
+            name: name.into(),
+            pools: Default::default(),
+            nodes: Vec::new(),
+            services: Vec::new(),
+            peers: peers.iter().map(|peer| (*peer).into()).collect(),
+            aggregation_length: 32,
+            aggregation_length_v6: 128,
+            local_pref: Some(7),
+            communities: Default::default(),
+            extended_communities: Default::default(),
+            med: Some(8),
+            as_path_prepend: 2,
+            next_hop: Some([192, 0, 2, 1].into()),
+            next_hop_v6: None,
+            link_bandwidth: Some(LinkBandwidth { per_endpoint: 50 }),
+        }
+    }
+
+    #[test]
+    fn an_advertisement_says_what_its_fields_say() {
+        let one = advertisement("one", &[]);
+        let v4 = RouteAttributes::of(&one, Family::V4, 3);
+        let expected = RouteAttributes {
+            local_pref: Some(7),
+            med: Some(8),
+            as_path_prepend: 2,
+            next_hop: Some([192, 0, 2, 1].into()),
+            bandwidth: Some(150),
+            ..attributes()
+        };
+        assert_eq!(v4, expected);
+        let v6 = RouteAttributes::of(&one, Family::V6, 0);
+        assert_eq!((v6.next_hop, v6.bandwidth), (None, Some(1)));
+    }
+
+    #[test]
+    fn peers_of_the_same_advertisements_are_one_audience() {
+        let all = [
+            advertisement("for-all", &[]),
+            advertisement("for-two", &["a", "b"]),
+        ];
+        let of = |peer: &str| Audience::of(&peer.into(), &all);
+        assert_eq!(of("a"), of("b"));
+        assert_ne!(of("a"), of("c"));
+        assert!(of("a").hears(&"for-two".into()));
+        assert!(of("c").hears(&"for-all".into()));
+        assert!(!of("c").hears(&"for-two".into()));
     }
 }

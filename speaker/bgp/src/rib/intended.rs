@@ -34,6 +34,9 @@ impl Intended {
         prefix: IpNet,
         attributes: Option<Arc<RouteAttributes>>,
     ) -> bool {
+        if attributes.is_none() && !self.prefixes.contains_key(&prefix) {
+            return false;
+        }
         let wanted = self.prefixes.entry(prefix).or_default();
         let found = wanted.by.binary_search_by(|(key, _)| key.cmp(service));
         match (found, attributes) {
