@@ -220,12 +220,12 @@ impl<'a> Decoded<'a> {
     fn merge_as4(&mut self) {
         let (path, aggregator) = (self.as4_path.take(), self.as4_aggregator.take());
         let attributes = &mut self.attributes;
-        if let Some(short) = &mut attributes.aggregator {
+        if let (Some(short), Some(long)) = (&mut attributes.aggregator, aggregator) {
             if short.asn != u32::from(AS_TRANS) {
-                // Somebody aggregated who does not know either: both are of an older route.
+                // Somebody aggregated since who knows nothing of either: both are of an older route.
                 return;
             }
-            *short = aggregator.unwrap_or(*short);
+            *short = long;
         }
         if let Some(path) = path {
             attributes.as_path = std::mem::take(&mut attributes.as_path).merged(path);

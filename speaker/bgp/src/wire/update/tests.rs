@@ -527,6 +527,11 @@ fn a_speaker_of_two_octets_is_understood_with_as4_path() {
         (path.as_str(), aggregator.unwrap().asn),
         ("64512 23456", 64512)
     );
+    let (path, aggregator, _) = read(&[&[0xc0, 7, 6, 0xfc, 0, 192, 0, 2, 9], as4_path]);
+    assert_eq!(
+        (path.as_str(), aggregator.unwrap().asn),
+        ("64512 65536", 64512)
+    );
     // RFC 6793 §6.
     let (path, _, action) = read(&[&[0xc0, 17, 3, 2, 1, 0]]);
     assert_eq!((path.as_str(), action), ("64512 23456", Some(DISCARD)));
