@@ -35,7 +35,9 @@ impl Cluster {
             world: World::new(class, ignore_exclude_label),
         };
         let order = cluster.admit(manifests.services, &config);
-        cluster.allocate(&order, manifests.namespaces, Arc::clone(&config));
+        let mut first = vec![Input::Config(Arc::clone(&config))];
+        first.extend(manifests.nodes.iter().cloned().map(Input::NodeApplied));
+        cluster.allocate(&order, manifests.namespaces, first);
 
         let world = &mut cluster.world;
         world.set_config(config);
@@ -75,10 +77,9 @@ impl Cluster {
         order
     }
 
-    /// Runs the controller until it has nothing more to do.
-    fn allocate(&mut self, order: &[ServiceKey], given: Vec<Namespace>, config: Arc<Config>) {
+    /// Runs the controller until it has nothing more to do. `inputs` are what it is told before the Services.
+    fn allocate(&mut self, order: &[ServiceKey], given: Vec<Namespace>, mut inputs: Vec<Input>) {
         let namespaces = namespaces(given, self.services.keys());
-        let mut inputs = vec![Input::Config(config)];
         inputs.extend(namespaces.into_values().map(Input::NamespaceApplied));
         let in_order = order.iter().filter_map(|key| self.services.get(key));
         inputs.extend(in_order.map(|service| Input::ServiceApplied(Box::new(service.clone()))));
@@ -241,8 +242,7 @@ fn printed(node: &Name, announcement: ironlb_speaker_core::Announcement) -> Anno
     }
 }
 
-/// How often the controller is woken without a write in between. No write fails here, so it has nothing to wait for but
-/// addresses that cool down.
+/// How often the controller is woken without a write in between. No write fails here, so it has nothing to wait for.
 const IDLE_TICKS: u32 = 1_000;
 /// How many different reasons are told before the rest is only counted.
 const SENTENCES: usize = 6;

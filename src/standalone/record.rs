@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ironlb_controller_core::{Controller, Input, Output, StatusWrite, Usage, WriteOutcome};
 use ironlb_model::{
-    Config, Event, EventKind, Family, Ingress, Name, Namespace, Service, ServiceKey, Time,
+    Config, Event, EventKind, Family, Ingress, Name, Namespace, Node, Service, ServiceKey, Time,
 };
 
 use crate::families::{self, cluster_ips};
@@ -88,6 +88,16 @@ impl Record {
     pub(crate) fn namespace_gone(&mut self, now: Time, namespace: Name) {
         self.controller
             .handle(now, Input::NamespaceDeleted(namespace));
+    }
+
+    /// A node is there, or has changed.
+    pub(crate) fn node(&mut self, now: Time, node: Node) {
+        self.controller.handle(now, Input::NodeApplied(node));
+    }
+
+    /// A node is gone.
+    pub(crate) fn node_gone(&mut self, now: Time, node: Name) {
+        self.controller.handle(now, Input::NodeDeleted(node));
     }
 
     /// The manifest of a Service is there, or has changed.

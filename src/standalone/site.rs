@@ -229,8 +229,18 @@ impl Site {
                     record.namespace_gone(now, name);
                 }
             }
-            Change::NodeApplied(node) => self.inputs.push(Input::NodeApplied(node)),
-            Change::NodeDeleted(name) => self.inputs.push(Input::NodeDeleted(name)),
+            Change::NodeApplied(node) => {
+                if let Status::Ours(record) = &mut self.status {
+                    record.node(now, node.clone());
+                }
+                self.inputs.push(Input::NodeApplied(node));
+            }
+            Change::NodeDeleted(name) => {
+                if let Status::Ours(record) = &mut self.status {
+                    record.node_gone(now, name.clone());
+                }
+                self.inputs.push(Input::NodeDeleted(name));
+            }
             Change::EndpointsApplied(slice) => {
                 self.is_to_forward = true;
                 self.slices.insert(slice.key.clone(), slice.clone());
@@ -454,6 +464,20 @@ mod tests {
         look(&mut site, 61_000);
         look(&mut site, 62_000);
         assert!(fixture.held().is_empty());
+    }
+
+    #[test]
+    fn the_address_of_a_node_is_not_the_first_to_be_given() {
+        let fixture = Fixture::new();
+        fixture.write(
+            "node.yaml",
+            "{apiVersion: v1, kind: Node, metadata: {name: n1}, \
+             status: {addresses: [{type: InternalIP, address: 192.0.2.0}]}}",
+        );
+        let mut site = fixture.open();
+        look(&mut site, 0);
+        let shown = &site.services[&ServiceKey::new("default", "web")];
+        assert_eq!(shown.ingress[0].ip, "192.0.2.1");
     }
 
     #[test]

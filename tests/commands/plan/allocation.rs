@@ -149,3 +149,11 @@ data:
     assert_eq!(of(&plan, "web")["ips"], json!(["192.0.2.16"]));
     assert_eq!(nodes(of(&plan, "web"), "l2"), ["n1"]);
 }
+
+#[test]
+fn the_address_of_a_node_is_not_the_first_to_be_given() {
+    let node = "{apiVersion: v1, kind: Node, metadata: {name: n1}, \
+                status: {addresses: [{type: InternalIP, address: 192.0.2.0}]}}";
+    let plan = plan(&[&layer2(), node, &service("web", "")]);
+    assert_eq!(of(&plan, "web")["ips"], json!(["192.0.2.1"]));
+}
