@@ -30,8 +30,8 @@ mod pair;
 pub use echo::{ECHO_LENGTH, EchoPayload};
 pub use session::Session;
 pub use sessions::{
-    Counters, Datagram, Discard, Input, Key, MULTI_HOP_PORT, Output, SINGLE_HOP_PORT, Sessions,
-    View,
+    Counters, Datagram, Discard, ECHO_PORT, EchoFrame, Input, Key, MULTI_HOP_PORT, Output,
+    SINGLE_HOP_PORT, Sessions, View,
 };
 pub use settings::Settings;
 pub use status::{Reason, Status};

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ironlb_model::Time;
+use ironlb_model::{Family, Mac, Time};
 use proptest::prelude::*;
 
-use crate::echo::EchoPayload;
 use crate::random::Random;
-use crate::sessions::{Datagram, Input, Key, Output, Sessions};
+use crate::sessions::{Datagram, EchoFrame, Input, Key, Output, SINGLE_HOP_PORT, Sessions};
 use crate::settings::Settings;
 use crate::status::{Reason, Status};
 use crate::wire::{Diagnostic, Packet, State};
@@ -22,6 +21,8 @@ struct Side {
     settings: Settings,
     /// Whether its kernel sends echo packets back.
     reflects: bool,
+    /// Whether it is told what passes.
+    overhears: bool,
     /// Ups and downs with their time.
     history: Vec<(Time, Status)>,
     heard: u32,
@@ -35,6 +36,7 @@ impl Side {
             sessions: Sessions::new(number.into()),
             settings,
             reflects: true,
+            overhears: false,
             history: Vec::new(),
             heard: 0,
         }
@@ -128,6 +130,7 @@ impl Pair {
     fn restart(&mut self, side: usize) {
         let seed = self.random.next();
         self.sides[side].sessions = Sessions::new(seed);
+        self.sides[side].overhears = false;
         self.want(side);
     }
 
@@ -140,7 +143,10 @@ impl Pair {
                     assert_eq!(key, self.sides[side].key());
                     self.transmit(side, &packet);
                 }
-                Output::Echo(_, payload) => self.transmit_echo(side, payload),
+                Output::Echo(frame) => self.transmit_echo(side, frame),
+                Output::Overhear(2, Family::V4) => self.sides[side].overhears = true,
+                Output::Ignore(2, Family::V4) => self.sides[side].overhears = false,
+                Output::Overhear(..) | Output::Ignore(..) => panic!("{output:?}"),
                 Output::Up(_) => self.sides[side].history.push((now, Status::Up)),
                 Output::Down(_, reason) => {
                     self.sides[side].history.push((now, Status::Down(reason)));
@@ -157,14 +163,12 @@ impl Pair {
         self.carry(1 - from, Load::Control(bytes), 1);
     }
 
-    fn transmit_echo(&mut self, from: usize, payload: EchoPayload) {
+    fn transmit_echo(&mut self, from: usize, frame: EchoFrame) {
         assert!(self.sides[from].is_up());
-        if !self.sides[1 - from].reflects {
-            return;
+        assert_eq!((frame.interface, frame.to), (2, mac(1 - from)));
+        if self.sides[1 - from].reflects {
+            self.carry(from, Load::Echo(frame.packet), 2);
         }
-        let mut bytes = Vec::new();
-        payload.encode(&mut bytes);
-        self.carry(from, Load::Echo(bytes), 2);
     }
 
     fn carry(&mut self, to: usize, load: Load, ways: u32) {
@@ -221,9 +225,17 @@ impl Pair {
                     ttl: 255,
                     payload: &payload,
                 };
+                let packet = ip_packet(&datagram);
                 self.give(to, Input::Datagram(datagram));
+                self.overhear(to, &packet);
             }
-            Load::Echo(payload) => self.give(to, Input::Echo(&payload)),
+            Load::Echo(packet) => self.overhear(to, &packet),
+        }
+    }
+
+    fn overhear(&mut self, side: usize, packet: &[u8]) {
+        if self.sides[side].overhears {
+            self.give(side, Input::Overheard(2, mac(1 - side), packet));
         }
     }
 
@@ -253,6 +265,28 @@ impl Pair {
     fn downs(&self) -> usize {
         self.sides.iter().map(|side| side.downs().len()).sum()
     }
+}
+
+fn mac(side: usize) -> Mac {
+    Mac([2, 0, 0, 0, 0, u8::try_from(side).unwrap()])
+}
+
+/// The IPv4 packet that a datagram came in, without sums.
+fn ip_packet(datagram: &Datagram<'_>) -> Vec<u8> {
+    let (IpAddr::V4(from), IpAddr::V4(to)) = (datagram.from, datagram.to) else {
+        panic!("{datagram:?}")
+    };
+    let udp = u16::try_from(8 + datagram.payload.len()).unwrap();
+    let mut packet = vec![0x45, 0];
+    packet.extend((20 + udp).to_be_bytes());
+    packet.extend([0, 0, 0, 0, datagram.ttl, 17, 0, 0]);
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    for field in [49_152, SINGLE_HOP_PORT, udp, 0] {
+        packet.extend(field.to_be_bytes());
+    }
+    packet.extend(datagram.payload);
+    packet
 }
 
 const fn ms(milliseconds: u64) -> Duration {
@@ -638,6 +672,7 @@ proptest! {
         for side in &pair.sides {
             prop_assert_eq!(side.status(), None);
             prop_assert_eq!(side.sessions.deadline(), None);
+            prop_assert!(!side.overhears);
             prop_assert!(side.sessions.views().next().is_none());
         }
     }

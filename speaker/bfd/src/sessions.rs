@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ironlb_model::Time;
+use ironlb_model::{Family, Mac, Time};
 
-use crate::echo::EchoPayload;
+use crate::echo::{self, EchoPayload, Overheard};
 use crate::random::Random;
 use crate::session::{self, Session};
 use crate::settings::Settings;
@@ -37,8 +37,9 @@ pub enum Input<'a> {
     Unwant(Key),
     /// A datagram arrived at one of the two ports for control packets.
     Datagram(Datagram<'a>),
-    /// A datagram arrived at the echo port, with this payload.
-    Echo(&'a [u8]),
+    /// An IP packet to this host that was asked for by [`Output::Overhear`], with the interface and the Ethernet address that it came
+    /// from.
+    Overheard(u32, Mac, &'a [u8]),
     /// Time has passed. Hand in what has arrived first: a session that heard its peer in time is not down because we were late.
     Tick,
 }
@@ -68,14 +69,32 @@ pub enum Output {
     /// Send a control packet to the peer, with a TTL of 255, from one port per session between 49152 and 65535 to
     /// [`SINGLE_HOP_PORT`] or [`MULTI_HOP_PORT`] (RFC 5881 §4, §5).
     Send(Key, Packet),
-    /// Send an echo packet from and to our own address, in a frame to the peer.
-    Echo(Key, EchoPayload),
+    /// Hand in UDP packets to [`SINGLE_HOP_PORT`] and [`ECHO_PORT`] that come in on this interface, whether the kernel takes them
+    /// for its own or not: it does not take what comes back from ourselves.
+    Overhear(u32, Family),
+    /// No longer.
+    Ignore(u32, Family),
+    /// Send an echo packet.
+    Echo(EchoFrame),
     /// The session is up.
     Up(Key),
     /// The session was up and is no more.
     Down(Key, Reason),
     /// The session is gone, and the peer has been told.
     Closed(Key),
+}
+
+/// An IP packet from us to us, in an Ethernet frame to the peer, who sends it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EchoFrame {
+    /// The session.
+    pub key: Key,
+    /// The index of the interface to send on.
+    pub interface: u32,
+    /// The peer's Ethernet address.
+    pub to: Mac,
+    /// The packet, from its IP header on.
+    pub packet: Vec<u8>,
 }
 
 /// Every session of a node, keyed by what a routing protocol knows of its peer.
@@ -85,6 +104,8 @@ pub struct Sessions {
     by_discriminator: BTreeMap<u32, Entry>,
     by_key: BTreeMap<Key, u32>,
     queue: BTreeSet<(Time, u32)>,
+    /// How many sessions are overheard on each interface.
+    overheard: BTreeMap<(u32, Family), usize>,
     outputs: VecDeque<Output>,
     discarded: BTreeMap<Discard, u64>,
 }
@@ -97,6 +118,7 @@ impl Sessions {
             by_discriminator: BTreeMap::new(),
             by_key: BTreeMap::new(),
             queue: BTreeSet::new(),
+            overheard: BTreeMap::new(),
             outputs: VecDeque::new(),
             discarded: BTreeMap::new(),
         }
@@ -117,7 +139,11 @@ impl Sessions {
                     *count = count.saturating_add(1);
                 }
             }
-            Input::Echo(payload) => self.receive_echo(now, payload),
+            Input::Overheard(interface, mac, packet) => {
+                if let Some(overheard) = Overheard::decode(packet) {
+                    self.overhear(now, interface, mac, &overheard);
+                }
+            }
             Input::Tick => self.tick(now),
         }
     }
@@ -158,14 +184,14 @@ impl Sessions {
 
     fn want(&mut self, now: Time, key: Key, settings: Settings) {
         let settings = Settings {
-            // RFC 5883 §4.1, RFC 5881 §4: echo packets are forwarded by the next hop only.
-            echo: settings.echo.filter(|_| !key.multihop),
-            reflect: settings.reflect.filter(|_| !key.multihop),
+            echo: settings.echo.filter(|_| key.may_echo()),
+            reflect: settings.reflect.filter(|_| key.may_echo()),
             ..settings
         };
         if let Some(number) = self.by_key.get(&key).copied() {
             self.tell(now, number, session::Input::Enable);
             self.tell(now, number, session::Input::Change(settings));
+            self.settle_overhearing(number);
             return;
         }
         let number = self.unused_discriminator();
@@ -174,6 +200,9 @@ impl Sessions {
             key,
             due: session.deadline(),
             session,
+            path: None,
+            mac: None,
+            overheard: None,
             counters: Counters::default(),
             since: now,
         };
@@ -209,6 +238,8 @@ impl Sessions {
             return Err(Discard::Authenticated);
         }
         entry.counters.received = entry.counters.received.saturating_add(1);
+        entry.path = Some((datagram.to, datagram.interface));
+        self.settle_overhearing(number);
         self.tell(now, number, session::Input::Packet(packet));
         Ok(())
     }
@@ -230,14 +261,60 @@ impl Sessions {
             .map(|(_, number)| *number)
     }
 
-    fn receive_echo(&mut self, now: Time, payload: &[u8]) {
-        let Some(payload) = EchoPayload::decode(payload) else {
+    /// Our own echo packet that came back, or a control packet that tells the peer's Ethernet address.
+    fn overhear(&mut self, now: Time, interface: u32, mac: Mac, packet: &Overheard<'_>) {
+        if packet.port == ECHO_PORT && packet.from == packet.to {
+            let Some(payload) = EchoPayload::decode(packet.payload) else {
+                return;
+            };
+            let number = payload.discriminator;
+            if let Some(entry) = self.by_discriminator.get_mut(&number) {
+                entry.counters.echo_received = entry.counters.echo_received.saturating_add(1);
+                self.tell(now, number, session::Input::Echo(payload));
+            }
+        } else if packet.port == SINGLE_HOP_PORT && packet.ttl == HOP_LIMIT {
+            let path = Some((packet.to, interface));
+            for entry in self.by_discriminator.values_mut() {
+                if entry.key.peer == packet.from && entry.path == path {
+                    entry.mac = Some(mac);
+                }
+            }
+        }
+    }
+
+    /// Asks for what passes where a session with echo is, and no longer for what is not needed.
+    fn settle_overhearing(&mut self, number: u32) {
+        let Some(entry) = self.by_discriminator.get_mut(&number) else {
             return;
         };
-        let number = payload.discriminator;
-        if let Some(entry) = self.by_discriminator.get_mut(&number) {
-            entry.counters.echo_received = entry.counters.echo_received.saturating_add(1);
-            self.tell(now, number, session::Input::Echo(payload));
+        let wanted = entry
+            .path
+            .filter(|_| entry.session.settings().echo.is_some())
+            .map(|(local, interface)| (interface, Family::of(local)));
+        if entry.overheard == wanted {
+            return;
+        }
+        entry.mac = None;
+        let before = std::mem::replace(&mut entry.overheard, wanted);
+        self.count_overhearing(before, wanted);
+    }
+
+    fn count_overhearing(&mut self, before: Option<(u32, Family)>, after: Option<(u32, Family)>) {
+        if let Some((interface, family)) = after {
+            let count = self.overheard.entry((interface, family)).or_default();
+            *count = count.saturating_add(1);
+            if *count == 1 {
+                self.outputs.push_back(Output::Overhear(interface, family));
+            }
+        }
+        if let Some((interface, family)) = before
+            && let Some(count) = self.overheard.get_mut(&(interface, family))
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.overheard.remove(&(interface, family));
+                self.outputs.push_back(Output::Ignore(interface, family));
+            }
         }
     }
 
@@ -262,15 +339,16 @@ impl Sessions {
         let mut closed = false;
         while let Some(output) = entry.session.poll() {
             closed |= output == session::Output::Closed;
-            entry.counters.count(&output);
-            self.outputs.push_back(named(entry.key, output));
+            self.outputs.extend(entry.output(output));
         }
         if let Some(due) = entry.due.take() {
             self.queue.remove(&(due, number));
         }
         if closed {
+            let overheard = entry.overheard.take();
             self.by_key.remove(&entry.key);
             self.by_discriminator.remove(&number);
+            self.count_overhearing(overheard, None);
         } else {
             entry.due = entry.session.deadline();
             self.queue.extend(entry.due.map(|due| (due, number)));
@@ -292,6 +370,15 @@ impl Sessions {
 }
 
 impl Key {
+    /// RFC 5883 §4.1, RFC 5881 §4: only the next hop sends echo packets back, and not those of link-local addresses (RFC 4291 §2.5.6).
+    const fn may_echo(&self) -> bool {
+        let link_local = match self.peer {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        !self.multihop && !link_local
+    }
+
     /// Whether a datagram came the way that was asked for. RFC 5880 §6.3 would have a known discriminator decide alone; the path is
     /// looked at as well so that nobody off it can say a word.
     fn admits(&self, datagram: &Datagram<'_>) -> bool {
@@ -349,10 +436,10 @@ impl Counters {
     const fn count(&mut self, output: &session::Output) {
         let counter = match output {
             session::Output::Send(_) => &mut self.sent,
-            session::Output::Echo(_) => &mut self.echo_sent,
             session::Output::Up => &mut self.ups,
             session::Output::Down(_) => &mut self.downs,
-            session::Output::Closed => return,
+            // Counted where it is known whether it can be sent.
+            session::Output::Echo(_) | session::Output::Closed => return,
         };
         *counter = counter.saturating_add(1);
     }
@@ -394,6 +481,8 @@ impl View<'_> {
 
 /// UDP port of control packets over one hop (RFC 5881 §4).
 pub const SINGLE_HOP_PORT: u16 = 3784;
+/// UDP port of echo packets (RFC 5881 §4).
+pub const ECHO_PORT: u16 = 3785;
 /// UDP port of control packets over several hops (RFC 5883 §5).
 pub const MULTI_HOP_PORT: u16 = 4784;
 /// The TTL that is sent, and asked for over one hop.
@@ -405,17 +494,38 @@ struct Entry {
     session: Session,
     /// Its place in the queue.
     due: Option<Time>,
+    /// Our address and the interface as the peer's last packet had them.
+    path: Option<(IpAddr, u32)>,
+    /// The peer's Ethernet address there, once a packet of its was overheard.
+    mac: Option<Mac>,
+    /// What is overheard for its sake.
+    overheard: Option<(u32, Family)>,
     counters: Counters,
     since: Time,
 }
 
-const fn named(key: Key, output: session::Output) -> Output {
-    match output {
-        session::Output::Send(packet) => Output::Send(key, packet),
-        session::Output::Echo(payload) => Output::Echo(key, payload),
-        session::Output::Up => Output::Up(key),
-        session::Output::Down(reason) => Output::Down(key, reason),
-        session::Output::Closed => Output::Closed(key),
+impl Entry {
+    /// What a session says, with what it does not know of the path. An echo packet that has no way yet is left out.
+    fn output(&mut self, output: session::Output) -> Option<Output> {
+        self.counters.count(&output);
+        Some(match output {
+            session::Output::Send(packet) => Output::Send(self.key, packet),
+            session::Output::Echo(payload) => Output::Echo(self.echo(&payload)?),
+            session::Output::Up => Output::Up(self.key),
+            session::Output::Down(reason) => Output::Down(self.key, reason),
+            session::Output::Closed => Output::Closed(self.key),
+        })
+    }
+
+    fn echo(&mut self, payload: &EchoPayload) -> Option<EchoFrame> {
+        let ((local, interface), to) = self.path.zip(self.mac)?;
+        self.counters.echo_sent = self.counters.echo_sent.saturating_add(1);
+        Some(EchoFrame {
+            key: self.key,
+            interface,
+            to,
+            packet: echo::packet(local, payload),
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ironlb_bfd::{Datagram, Input, Key, Output, Sessions, Settings, State, Status};
-use ironlb_model::Time;
+use ironlb_model::{Family, Mac, Time};
 
 /// Panics when the history that `bytes` spell breaks it.
 pub fn run(bytes: &[u8]) {
@@ -16,6 +16,7 @@ pub fn run(bytes: &[u8]) {
         wanted: BTreeSet::new(),
         known: BTreeMap::new(),
         echoes: Vec::new(),
+        overheard: BTreeSet::new(),
     };
     let mut bytes = Bytes(bytes);
     while let Some(step) = bytes.next() {
@@ -31,6 +32,7 @@ struct Run {
     /// Sessions that are not closed, and whether each is up.
     known: BTreeMap<Key, bool>,
     echoes: Vec<Vec<u8>>,
+    overheard: BTreeSet<(u32, Family)>,
 }
 
 impl Run {
@@ -54,7 +56,7 @@ impl Run {
             3 => self.pass(Duration::from_millis(u64::from(bytes.byte()) * 20)),
             4 => {
                 let echo = self.echoes.pop().unwrap_or_default();
-                self.give(Input::Echo(&echo));
+                self.give(Input::Overheard(1, Mac([2; 6]), &echo));
             }
             _ => self.datagram(bytes),
         }
@@ -69,6 +71,10 @@ impl Run {
             .find(|view| view.key == key)
             .map_or(0, |view| view.session.discriminator());
         let payload = bytes.payload(if flags & 1 == 0 { number } else { 0 });
+        if let (2, IpAddr::V4(peer)) = (flags & 2, key.peer) {
+            let packet = control_packet(peer, &payload);
+            self.give(Input::Overheard(1, Mac([2; 6]), &packet));
+        }
         self.give(Input::Datagram(Datagram {
             from: key.peer,
             to: key.local.unwrap_or(Ipv4Addr::LOCALHOST.into()),
@@ -113,11 +119,19 @@ impl Run {
                 packet.encode(&mut bytes);
                 super::bfd_packet::run(&bytes);
             }
-            Output::Echo(key, payload) => {
-                assert!(self.known[&key] && !key.multihop);
-                let mut bytes = Vec::new();
-                payload.encode(&mut bytes);
-                self.echoes.push(bytes);
+            Output::Echo(frame) => {
+                assert!(self.known[&frame.key] && !frame.key.multihop);
+                assert!(
+                    self.overheard
+                        .contains(&(frame.interface, Family::of(frame.key.peer)))
+                );
+                self.echoes.push(frame.packet);
+            }
+            Output::Overhear(interface, family) => {
+                assert!(self.overheard.insert((interface, family)));
+            }
+            Output::Ignore(interface, family) => {
+                assert!(self.overheard.remove(&(interface, family)));
             }
             Output::Up(key) => assert_eq!(self.known.insert(key, true), Some(false)),
             Output::Down(key, reason) => {
@@ -139,9 +153,24 @@ impl Run {
         // 255 packets, 71 minutes apart.
         self.now = self.now + Duration::from_secs(255 * 4_300);
         self.give(Input::Tick);
-        assert!(self.known.is_empty());
+        assert!(self.known.is_empty() && self.overheard.is_empty());
         assert_eq!(self.sessions.deadline(), None);
     }
+}
+
+/// An IPv4 packet from `peer` with a control packet in it, without sums.
+fn control_packet(peer: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    let udp = u16::try_from(8 + payload.len()).unwrap();
+    let mut packet = vec![0x45, 0];
+    packet.extend((20 + udp).to_be_bytes());
+    packet.extend([0, 0, 0, 0, 255, 17, 0, 0]);
+    packet.extend(peer.octets());
+    packet.extend(Ipv4Addr::LOCALHOST.octets());
+    for field in [49_152, 3_784, udp, 0] {
+        packet.extend(field.to_be_bytes());
+    }
+    packet.extend(payload);
+    packet
 }
 
 /// Reads values off the front; zeroes when there is nothing left.

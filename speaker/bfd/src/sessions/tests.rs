@@ -224,6 +224,64 @@ fn echo_is_for_one_hop_alone() {
 }
 
 #[test]
+fn an_interface_is_overheard_while_a_session_with_echo_has_its_peer_there() {
+    let mut sessions = Sessions::new(1);
+    let with_echo = Settings {
+        echo: Some(Duration::from_millis(50)),
+        ..Settings::default()
+    };
+    sessions.handle(NOW, Input::Want(key(), with_echo));
+    assert_eq!(drain(&mut sessions), []);
+    let overheard = |sessions: &mut Sessions| {
+        let mut outputs = drain(sessions);
+        outputs.retain(|output| matches!(output, Output::Overhear(..) | Output::Ignore(..)));
+        outputs
+    };
+    for (interface, expected) in [
+        (2, vec![Output::Overhear(2, Family::V4)]),
+        (2, vec![]),
+        (
+            3,
+            vec![
+                Output::Overhear(3, Family::V4),
+                Output::Ignore(2, Family::V4),
+            ],
+        ),
+    ] {
+        let datagram = Datagram {
+            interface,
+            ..datagram(&FIRST)
+        };
+        sessions.handle(NOW, Input::Datagram(datagram));
+        assert_eq!(overheard(&mut sessions), expected);
+    }
+    sessions.handle(NOW, Input::Want(key(), Settings::default()));
+    assert_eq!(overheard(&mut sessions), [Output::Ignore(3, Family::V4)]);
+}
+
+#[test]
+fn link_local_peers_send_no_echo_packets_back() {
+    let mut sessions = Sessions::new(1);
+    let settings = Settings {
+        echo: Some(Duration::from_millis(50)),
+        ..Settings::default()
+    };
+    for peer in ["fe80::1", "169.254.0.1"] {
+        let key = Key {
+            peer: peer.parse().unwrap(),
+            interface: Some(2),
+            ..key()
+        };
+        sessions.handle(NOW, Input::Want(key, settings.clone()));
+    }
+    assert!(
+        sessions
+            .views()
+            .all(|view| view.session.settings().echo.is_none())
+    );
+}
+
+#[test]
 fn what_has_to_be_discarded_is() {
     let mut sessions = with(&[key()]);
     let mut up_without_number = FIRST;
@@ -254,7 +312,7 @@ fn what_is_not_wanted_says_nothing_and_answers_nobody() {
     assert_eq!(sessions.deadline(), None);
     sessions.handle(NOW, Input::Unwant(key()));
     sessions.handle(NOW, Input::Tick);
-    sessions.handle(NOW, Input::Echo(&[0; 20]));
+    sessions.handle(NOW, Input::Overheard(2, Mac([2; 6]), &[0x45; 60]));
     sessions.handle(NOW, Input::Datagram(datagram(&FIRST)));
     assert_eq!(drain(&mut sessions), []);
     assert_eq!(sessions.status(key()), None);
