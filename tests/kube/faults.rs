@@ -44,6 +44,9 @@ fn whatever_the_api_server_does_no_update_is_lost_and_no_address_withdrawn() {
     // Writes arrive, and nobody hears of it; the next try is then a conflict (409).
     product.proxy.inject(What::Writes, Fault::LoseAnswer, 5);
     still_in_force(&product, &tenant, "web");
+    // Whatever is written, Lease, Events and all, is said to have changed meanwhile, and has not.
+    product.proxy.inject(What::Writes, Fault::Conflict, 8);
+    still_in_force(&product, &tenant, "web");
 }
 
 #[test]

@@ -12,9 +12,13 @@
 )]
 
 mod allocation;
+mod conflicts;
 mod crds;
+mod events;
 mod faults;
+mod pods;
 mod product;
 mod proxy;
 mod restarts;
+mod statuses;
 mod traffic;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ironlb_lab::backend::Program;
 use ironlb_lab::cluster::{Cluster, Node, Options};
-use ironlb_lab::{Process, eventually_ok};
+use ironlb_lab::{Host, Process, eventually_ok};
 use serde_json::{Value, json};
 
 use crate::proxy::Proxy;
@@ -127,7 +127,7 @@ impl Product {
             controller: account("controller"),
             speaker: account("speaker"),
         };
-        let speaker = |node| start_speaker(&accounts.speaker, node);
+        let speaker = |node: &Node| start_speaker(&accounts.speaker, node.host());
         let product = Self {
             cluster,
             controller: Mutex::new(start_controller(cluster, &accounts.controller)),
@@ -180,9 +180,15 @@ impl Product {
     }
 
     pub(crate) fn start_speaker(&self, node: &str) {
-        let process = start_speaker(&self.accounts.speaker, self.cluster.node(node).unwrap());
+        let host = self.cluster.node(node).unwrap().host();
+        let process = start_speaker(&self.accounts.speaker, host);
         let mut speakers = self.speakers.lock().unwrap_or_else(PoisonError::into_inner);
         speakers[self.number(node)] = process;
+    }
+
+    /// A speaker of a node that is not one of the cluster's, on a host of the same name.
+    pub(crate) fn speaker_on(&self, host: &Host) -> Process {
+        start_speaker(&self.accounts.speaker, host)
     }
 
     fn number(&self, node: &str) -> usize {
@@ -217,16 +223,16 @@ fn start_controller(cluster: &Cluster, kubeconfig: &Path) -> Process {
     host.spawn_as("controller", command).unwrap()
 }
 
-fn start_speaker(kubeconfig: &Path, node: &Node) -> Process {
+fn start_speaker(kubeconfig: &Path, host: &Host) -> Process {
     let mut command = ironlb(kubeconfig);
     command.args([
         "speaker",
         "--node-name",
-        node.name(),
+        host.name(),
         "--port",
         &SPEAKER_PORT.to_string(),
     ]);
-    node.host().spawn_as("speaker", command).unwrap()
+    host.spawn_as("speaker", command).unwrap()
 }
 
 fn ironlb(kubeconfig: &Path) -> Command {
@@ -247,7 +253,7 @@ pub(crate) struct Tenant<'a> {
 }
 
 impl<'a> Tenant<'a> {
-    /// A new tenant. Numbers from 0 to 19 are there; each test has one of its own.
+    /// A new tenant. Numbers from 0 to 28 are there; each test has one of its own.
     pub(crate) fn new(product: &'a Product, name: &'static str, number: u8) -> Self {
         let tenant = Self {
             product,
@@ -277,7 +283,11 @@ impl<'a> Tenant<'a> {
 
     /// The IPv4 address of that number, 0 to 7.
     pub(crate) fn v4(&self, number: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, 90 + 8 * self.number + number])
+        let first = match self.number {
+            before @ 0..20 => 90 + 8 * before,
+            after => 16 + 8 * (after - 20),
+        };
+        IpAddr::from([10, 0, 0, first + number])
     }
 
     /// The IPv6 address of that number.

@@ -1,4 +1,4 @@
-//! A proxy before the API server that makes it misbehave: slow, throttled, forgetful, cut off.
+//! A proxy before the API server that makes it misbehave: slow, throttled, forgetful, cut off, in conflict.
 //!
 //! The product speaks plain HTTP to it; it speaks TLS to the real API server and hands the caller's token on.
 
@@ -18,6 +18,7 @@ use http::{Method, StatusCode};
 use ironlb_lab::Host;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 /// A running proxy. It serves until the program ends.
@@ -34,6 +35,8 @@ pub(crate) enum What {
     ResumedWatches,
     /// Everything that changes something.
     Writes,
+    /// Writes of the status of a Service.
+    ServiceStatuses,
     /// Every request.
     Everything,
 }
@@ -49,10 +52,33 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// Answers a resumed watch with an `Expired` event in the stream (410).
     Expire,
+    /// Answers that the object has been modified (409), although it has not: no newer one will come.
+    Conflict,
+    /// Somebody else changes the Service, between the writer's read and its write, which is then passed on: a genuine
+    /// conflict. [`Proxy::meddle`] says what is changed; the annotation [`MEDDLED`] counts.
+    Meddle,
 }
+
+/// A write of the status of a Service that reached the proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StatusWrite {
+    /// `namespace/name`.
+    pub(crate) service: String,
+    /// The resource version that it was for.
+    pub(crate) version: String,
+    pub(crate) answer: u16,
+}
+
+/// Counts the changes of [`Fault::Meddle`] on a Service.
+pub(crate) const MEDDLED: &str = "example.com/meddled";
 
 struct Shared {
     client: Client,
+    /// Somebody else.
+    administrator: Client,
+    meddling: Mutex<Value>,
+    meddled: AtomicUsize,
+    status_writes: Mutex<Vec<StatusWrite>>,
     faults: Mutex<Vec<(What, Fault, usize)>>,
     requests: AtomicUsize,
     faulted: AtomicUsize,
@@ -62,7 +88,8 @@ struct Shared {
 }
 
 impl Proxy {
-    /// Starts a proxy on `host`, which must reach the API server that `kubeconfig` names. Credentials in it are not used.
+    /// Starts a proxy on `host`, which must reach the API server that `kubeconfig` names. The credentials in it are for
+    /// [`Fault::Meddle`] alone.
     pub(crate) fn start(host: &Host, address: SocketAddr, kubeconfig: &std::path::Path) -> Self {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let (started, client) = std::sync::mpsc::channel();
@@ -92,6 +119,24 @@ impl Proxy {
             .lock()
             .unwrap()
             .push((what, fault, times));
+    }
+
+    /// From now on, `times` writes of the status of a Service come just after somebody else's merge patch of it.
+    pub(crate) fn meddle(&self, patch: Value, times: usize) {
+        *self.shared.meddling.lock().unwrap() = patch;
+        self.inject(What::ServiceStatuses, Fault::Meddle, times);
+    }
+
+    /// How often somebody else changed a Service so far.
+    pub(crate) fn meddled(&self) -> usize {
+        self.shared.meddled.load(Ordering::Relaxed)
+    }
+
+    /// The writes of the status of a Service so far, in order of their answers.
+    pub(crate) fn status_writes(&self, service: &str) -> Vec<StatusWrite> {
+        let writes = self.shared.status_writes.lock().unwrap();
+        let of_service = writes.iter().filter(|write| write.service == service);
+        of_service.cloned().collect()
     }
 
     /// No more faults.
@@ -128,10 +173,15 @@ async fn serve(
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .unwrap();
+    let administrator = Client::try_from(config.clone()).unwrap();
     config.auth_info = kube::config::AuthInfo::default();
     config.default_retry = false;
     let shared = Arc::new(Shared {
         client: Client::try_from(config).unwrap(),
+        administrator,
+        meddling: Mutex::default(),
+        meddled: AtomicUsize::new(0),
+        status_writes: Mutex::default(),
         faults: Mutex::default(),
         requests: AtomicUsize::new(0),
         faulted: AtomicUsize::new(0),
@@ -146,16 +196,25 @@ async fn serve(
 
 async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     shared.requests.fetch_add(1, Ordering::Relaxed);
+    let (request, status_write) = status_write(request).await;
     let mut lost = false;
     match shared.fault(&request) {
         Some(Fault::Refuse(status, after)) => return refusal(status, after),
         Some(Fault::Expire) => return expired(),
+        Some(Fault::Conflict) => {
+            shared.note(status_write, StatusCode::CONFLICT);
+            return conflict();
+        }
+        Some(Fault::Meddle) => shared.meddle(request.uri().path()).await,
         Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
         Some(Fault::LoseAnswer) => lost = true,
         None => {}
     }
     let mut cut = shared.cut.subscribe();
     let answer = shared.forward(request).await;
+    if let Ok(response) = &answer {
+        shared.note(status_write, response.status());
+    }
     if lost {
         return StatusCode::BAD_GATEWAY.into_response();
     }
@@ -170,7 +229,51 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     }
 }
 
+/// Whether a request writes the status of a Service.
+async fn status_write(request: Request) -> (Request, Option<StatusWrite>) {
+    if !What::ServiceStatuses.is(&request) {
+        return (request, None);
+    }
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 10 << 20)
+        .await
+        .unwrap_or_default();
+    let patch: Value = serde_json::from_slice(&body).unwrap_or_default();
+    // /api/v1/namespaces/NAMESPACE/services/NAME/status
+    let path: Vec<&str> = parts.uri.path().split('/').collect();
+    let write = StatusWrite {
+        service: format!("{}/{}", path[4], path[6]),
+        version: patch["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        answer: 0,
+    };
+    (Request::from_parts(parts, Body::from(body)), Some(write))
+}
+
 impl Shared {
+    fn note(&self, write: Option<StatusWrite>, answer: StatusCode) {
+        let answered = write.map(|write| StatusWrite {
+            answer: answer.as_u16(),
+            ..write
+        });
+        self.status_writes.lock().unwrap().extend(answered);
+    }
+
+    /// Changes the Service whose status is at `path`.
+    async fn meddle(&self, path: &str) {
+        let count = self.meddled.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut patch = self.meddling.lock().unwrap().clone();
+        patch["metadata"]["annotations"][MEDDLED] = json!(count.to_string());
+        let request = http::Request::patch(path.trim_end_matches("/status"))
+            .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
+            .body(kube::client::Body::from(patch.to_string().into_bytes()))
+            .unwrap();
+        let response = self.administrator.send(request).await.unwrap();
+        assert!(response.status().is_success(), "{}", response.status());
+    }
+
     fn fault(&self, request: &Request) -> Option<Fault> {
         let mut faults = self.faults.lock().unwrap();
         let (_, fault, times) = faults
@@ -214,6 +317,13 @@ impl What {
                 read && query.contains("watch=true") && version.is_some_and(|v| !v.is_empty())
             }
             Self::Writes => !read,
+            Self::ServiceStatuses => {
+                let path: Vec<&str> = request.uri().path().split('/').collect();
+                matches!(
+                    path[..],
+                    ["", "api", "v1", "namespaces", _, "services", _, "status"]
+                ) && request.method() == Method::PATCH
+            }
             Self::Everything => true,
         }
     }
@@ -225,6 +335,17 @@ fn refusal(status: u16, after: Option<u32>) -> Response {
         response = response.header(http::header::RETRY_AFTER, seconds);
     }
     response.body(Body::from("no\n")).unwrap()
+}
+
+/// As the API server says it.
+fn conflict() -> Response {
+    let status = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest version and try again","reason":"Conflict","code":409}"#;
+    (
+        StatusCode::CONFLICT,
+        [(http::header::CONTENT_TYPE, "application/json")],
+        status,
+    )
+        .into_response()
 }
 
 fn expired() -> Response {
