@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ironlb_model::Family;
 
@@ -102,8 +103,8 @@ pub enum Output {
     Send {
         /// On which.
         connection: Connection,
-        /// Whole messages.
-        bytes: Vec<u8>,
+        /// Whole messages, perhaps shared with other peers.
+        bytes: Arc<[u8]>,
     },
     /// Close a connection, or give up connecting. Nothing more is to be said of it; each connection has exactly one such end,
     /// also one that has been said to be [closed](Input::Closed).
@@ -111,7 +112,7 @@ pub enum Output {
     /// What is still to be sent goes out as far as the system takes it at once: it ends with a NOTIFICATION. So that the peer
     /// gets to read it, shut down the sending side, and read and discard for a moment, before closing.
     Close(Connection),
-    /// The session is up. Routes may be sent: see [`Peer::room`](crate::Peer::room).
+    /// The session is up. Routes may be sent: see [`Peer::has_room`](crate::Peer::has_room).
     Up {
         /// On which connection.
         connection: Connection,

@@ -6,6 +6,7 @@ mod settings;
 mod status;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ironlb_model::Time;
@@ -23,7 +24,7 @@ use crate::wire::{Notification, Reason};
 /// Keeps a session with one peer.
 ///
 /// Give it what happens ([`handle`](Self::handle)) and what a connection brings ([`receive`](Self::receive)); after each, drain
-/// [`poll`](Self::poll) until `None`, and where there is [`room`](Self::room), [`send`](Self::send) routes; come back at
+/// [`poll`](Self::poll) until `None`, and while it [has room](Self::has_room), [`send`](Self::send) it routes; come back at
 /// [`deadline`](Self::deadline). It begins Idle: nothing happens before [`Input::Start`].
 #[derive(Debug)]
 pub struct Peer {
@@ -120,19 +121,17 @@ impl Peer {
         sessions.chain(dial).chain(self.record.deadline()).min()
     }
 
-    /// How many bytes of UPDATEs it takes now: zero before the session is up, and until what was sent last is
-    /// [drained](Input::Drained). Never less than one message otherwise.
-    pub fn room(&self) -> usize {
-        self.established().map_or(0, Session::room)
+    /// Whether it takes routes now: not before the session is up, nor while much of what was sent before is not yet
+    /// [drained](Input::Drained). What is not asked for stays up to date.
+    pub fn has_room(&self) -> bool {
+        self.established().is_some_and(Session::has_room)
     }
 
-    /// Sends whole messages on the session: UPDATEs, End-of-RIB, BoRR and EoRR. More than there is [`room`](Self::room) for is
-    /// sent all the same, but waits in the memory of whoever holds the socket.
-    pub fn send(&mut self, now: Time, messages: Vec<u8>) {
-        let established = self
-            .sessions
-            .values_mut()
-            .find(|session| session.state() == State::Established);
+    /// Sends whole messages on the session: UPDATEs, End-of-RIB, BoRR and EoRR. Ask first whether it
+    /// [has room](Self::has_room): what is sent all the same waits in the memory of whoever holds the socket.
+    pub fn send(&mut self, now: Time, messages: Arc<[u8]>) {
+        let mut sessions = self.sessions.values_mut();
+        let established = sessions.find(|session| session.state() == State::Established);
         if let Some(session) = established.filter(|_| !messages.is_empty()) {
             session.send(now, messages, &mut self.out);
         }

@@ -4,11 +4,14 @@
 
 mod agreement;
 mod cause;
+mod ending;
+mod heard;
 mod outbox;
 mod received;
 mod table;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ironlb_model::{Family, Time};
@@ -16,9 +19,9 @@ use ironlb_model::{Family, Time};
 pub use agreement::Agreement;
 pub(crate) use agreement::{Offer, Refusal};
 pub use cause::{Cause, Side};
+use heard::Heard;
 pub(crate) use outbox::Outbox;
 pub use outbox::{Counters, Messages};
-use received::Exceeded;
 pub(crate) use received::Received;
 pub use received::{Count, Faults};
 pub use table::State;
@@ -26,10 +29,7 @@ pub(crate) use table::{Action, Event, action};
 
 use crate::io::Connection;
 use crate::timers::{Timer, Timers};
-use crate::wire::{
-    Error, Frame, Framer, Kind, Notification, Open, Reason, RefreshKind, RouteRefresh, Update,
-    encode_keepalive,
-};
+use crate::wire::{Error, Framer, Notification, Open, RefreshKind, RouteRefresh, encode_keepalive};
 
 /// A connection on which our OPEN has been sent.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub(crate) struct Session {
     phase: Phase,
     framer: Framer,
     timers: Timers,
-    /// Whether the system has taken all that was to be sent.
-    drained: bool,
+    /// How many bytes the system may not have taken yet.
+    outstanding: usize,
     /// A KEEPALIVE is due as soon as it has.
     keepalive_waits: bool,
     maximum_prefixes: Option<u32>,
@@ -100,13 +100,13 @@ impl Session {
             phase: Phase::OpenSent,
             framer,
             timers: Timers::default(),
-            drained: true,
+            outstanding: 0,
             keepalive_waits: false,
             maximum_prefixes,
         };
         let mut bytes = Vec::new();
         session.offer.open.encode(&mut bytes);
-        session.send(now, bytes, out);
+        session.send(now, bytes.into(), out);
         session.timers.set(Timer::Hold, now, OPEN_HOLD_TIME);
         session
     }
@@ -199,41 +199,23 @@ impl Session {
         })
     }
 
-    /// Closes it with `notification`, for the reason of our own that `why` gives.
-    pub(crate) fn end(
-        &mut self,
-        now: Time,
-        notification: Notification,
-        why: impl Into<String>,
-        out: &mut Outbox,
-    ) -> Outcome {
-        let mut bytes = Vec::new();
-        notification.encode(&mut bytes);
-        self.send(now, bytes, out);
-        out.close(self.connection);
-        Outcome::Ended(Cause::sent(notification, why))
-    }
-
     /// The system has taken all that was to be sent.
     pub(crate) fn drained(&mut self, now: Time, out: &mut Outbox) {
-        self.drained = true;
+        self.outstanding = 0;
         self.timers.stop(Timer::SendHold);
         if self.keepalive_waits {
             self.send_keepalive(now, out);
         }
     }
 
-    /// How many bytes of UPDATEs may be sent now: none before all that was sent is gone.
-    pub(crate) const fn room(&self) -> usize {
-        match self.phase {
-            Phase::Established(_) if self.drained => BATCH,
-            _ => 0,
-        }
+    /// Whether UPDATEs may be sent now: not while much of what was sent has not gone yet.
+    pub(crate) const fn has_room(&self) -> bool {
+        matches!(self.phase, Phase::Established(_)) && self.outstanding < ROOM
     }
 
     /// Sends whole messages.
-    pub(crate) fn send(&mut self, now: Time, bytes: Vec<u8>, out: &mut Outbox) {
-        self.drained = false;
+    pub(crate) fn send(&mut self, now: Time, bytes: Arc<[u8]>, out: &mut Outbox) {
+        self.outstanding = self.outstanding.saturating_add(bytes.len());
         let agreed = self
             .agreement()
             .map(|agreed| (agreed.hold_time, agreed.keepalive_time));
@@ -349,27 +331,23 @@ impl Session {
         }
     }
 
-    /// RFC 2918 §4, RFC 7313 §4: of a family that is not exchanged it is ignored.
+    /// A peer may ask for routes as we offered that; of a family that is not exchanged it is ignored (RFC 2918 §4). Begin and
+    /// end are known where both sides know them (RFC 7313 §4).
     fn refresh(&mut self, refresh: RouteRefresh) -> Outcome {
+        let offered = self.offer.open.capabilities.route_refresh;
         let Phase::Established(established) = &mut self.phase else {
             return Outcome::Continue;
         };
-        let Established {
-            agreement,
-            received,
-            ..
-        } = established.as_mut();
-        let family = refresh
-            .family
-            .family()
-            .filter(|family| agreement.wire.exchanges(*family));
-        match (family, refresh.kind) {
-            (Some(family), RefreshKind::Request) if agreement.route_refresh => Outcome::Resend {
-                family,
-                framed: agreement.enhanced_route_refresh,
-            },
-            (Some(family), kind) if agreement.enhanced_route_refresh => {
-                received.refreshed(family, kind);
+        let framed = established.agreement.enhanced_route_refresh;
+        let wire = established.agreement.wire;
+        let family = refresh.family.family();
+        match (
+            family.filter(|family| wire.exchanges(*family)),
+            refresh.kind,
+        ) {
+            (Some(family), RefreshKind::Request) if offered => Outcome::Resend { family, framed },
+            (Some(family), kind) if framed => {
+                established.received.refreshed(family, kind);
                 Outcome::Continue
             }
             _ => Outcome::Continue,
@@ -385,79 +363,14 @@ impl Session {
 
     /// Now, or where the peer has not read yet what we sent before, as soon as it has: one is enough then.
     fn send_keepalive(&mut self, now: Time, out: &mut Outbox) {
-        self.keepalive_waits = !self.drained && matches!(self.phase, Phase::Established(_));
-        if self.keepalive_waits {
+        let waits = self.outstanding > 0 && matches!(self.phase, Phase::Established(_));
+        self.keepalive_waits = waits;
+        if waits {
             return;
         }
         let mut bytes = Vec::new();
         encode_keepalive(&mut bytes);
-        self.send(now, bytes, out);
-    }
-
-    fn malformed(&mut self, now: Time, error: &Error, out: &mut Outbox) -> Outcome {
-        match action(self.state(), Event::Malformed) {
-            Action::RefuseFault => self.end(now, error.notification(), error.to_string(), out),
-            _ => Outcome::Continue,
-        }
-    }
-
-    /// RFC 6608 §4: the data is the type of the message.
-    fn unexpected(&mut self, now: Time, reason: Reason, kind: Kind, out: &mut Outbox) -> Outcome {
-        let data = vec![table::number(kind)];
-        let why = format!(
-            "a message of type {kind:?} is not expected in state {}",
-            self.state()
-        );
-        self.end(now, Notification { reason, data }, why, out)
-    }
-
-    fn exceeded(&mut self, now: Time, exceeded: Exceeded, out: &mut Outbox) -> Outcome {
-        let notification = Notification {
-            reason: Reason::MAX_PREFIXES,
-            data: exceeded.data(),
-        };
-        let notification = crate::restart::hard(notification, self.agreement());
-        self.end(now, notification, exceeded.sentence(), out)
-    }
-
-    /// What a timer that ends the session has waited for.
-    fn silence(&self, timer: Timer) -> String {
-        let hold_time = self
-            .agreement()
-            .map_or(OPEN_HOLD_TIME, |agreed| agreed.hold_time);
-        match timer {
-            Timer::SendHold => format!(
-                "the peer has read nothing for {:?}",
-                send_hold_time(hold_time)
-            ),
-            Timer::Hold | Timer::Keepalive => format!("nothing was heard for {hold_time:?}"),
-        }
-    }
-}
-
-/// A message, read as far as needed.
-enum Heard {
-    Open(Open),
-    Notification(Notification),
-    Keepalive,
-    Update(Result<(), Exceeded>),
-    RouteRefresh(RouteRefresh),
-    Unread(Kind),
-}
-
-impl Heard {
-    fn read(frame: Frame<'_>, phase: &mut Phase) -> Result<Self, Error> {
-        Ok(match (frame.kind, phase) {
-            (Kind::Open, _) => Self::Open(Open::decode(frame.body)?),
-            (Kind::Notification, _) => Self::Notification(Notification::decode(frame.body)),
-            (Kind::Keepalive, _) => Self::Keepalive,
-            (Kind::RouteRefresh, _) => Self::RouteRefresh(RouteRefresh::decode(frame.body)?),
-            (Kind::Update, Phase::Established(established)) => {
-                let update = Update::decode(frame.body, &established.agreement.wire)?;
-                Self::Update(established.received.take(&update))
-            }
-            (Kind::Update, _) => Self::Unread(frame.kind),
-        })
+        self.send(now, bytes.into(), out);
     }
 }
 
@@ -473,5 +386,5 @@ fn send_hold_time(hold_time: Duration) -> Duration {
 const OPEN_HOLD_TIME: Duration = Duration::from_secs(240);
 /// The shortest send hold time.
 const SEND_HOLD_TIME: Duration = Duration::from_secs(480);
-/// How much is on its way at most: one write, and never less than one message.
-const BATCH: usize = 65_536;
+/// How much is on its way, at most, when more is asked for: enough for one write, and little that could be out of date.
+const ROOM: usize = 65_536;

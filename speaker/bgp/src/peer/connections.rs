@@ -170,7 +170,7 @@ impl Peer {
     fn reject(&mut self, connection: Connection) {
         let mut bytes = Vec::new();
         Notification::new(Reason::CONNECTION_REJECTED).encode(&mut bytes);
-        self.out.send(connection, bytes);
+        self.out.send(connection, bytes.into());
         self.out.close(connection);
     }
 

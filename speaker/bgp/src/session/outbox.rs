@@ -1,11 +1,14 @@
 //! What a peer's sessions have to say, and how much was said.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::table;
 use crate::io::{Connection, Output};
 use crate::timers::Random;
-use crate::wire::{Framer, Kind};
+use crate::wire::Kind;
+use crate::wire::framer::HEADER_LENGTH;
 
 /// Collects what is to be done, and counts messages.
 #[derive(Debug)]
@@ -79,13 +82,8 @@ impl Outbox {
     }
 
     /// Sends whole messages.
-    pub(crate) fn send(&mut self, connection: Connection, bytes: Vec<u8>) {
-        let mut framer = Framer::new();
-        framer.set_extended(true);
-        framer.push(&bytes);
-        while let Ok(Some(frame)) = framer.next() {
-            self.counters.sent.count(frame.kind);
-        }
+    pub(crate) fn send(&mut self, connection: Connection, bytes: Arc<[u8]>) {
+        kinds(&bytes).for_each(|kind| self.counters.sent.count(kind));
         self.push(Output::Send { connection, bytes });
     }
 
@@ -104,5 +102,45 @@ impl Outbox {
     /// See [`Random::jitter`].
     pub(crate) fn jitter(&mut self, interval: Duration) -> Duration {
         self.random.jitter(interval)
+    }
+}
+
+/// The types of the messages in `bytes`, which are whole.
+fn kinds(bytes: &[u8]) -> impl Iterator<Item = Kind> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let header = rest.first_chunk::<HEADER_LENGTH>()?;
+        let [.., high, low, number] = *header;
+        let length = usize::from(u16::from_be_bytes([high, low])).max(HEADER_LENGTH);
+        rest = rest.get(length..).unwrap_or_default();
+        table::kind(number)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Notification, Reason, encode_keepalive};
+
+    #[test]
+    fn every_message_in_a_batch_is_counted() {
+        let mut bytes = Vec::new();
+        encode_keepalive(&mut bytes);
+        Notification::new(Reason::CEASE).encode(&mut bytes);
+        encode_keepalive(&mut bytes);
+        let mut out = Outbox::new(1);
+        out.send(Connection::inbound(1), bytes.into());
+        let sent = out.counters().sent;
+        assert_eq!(
+            (sent.keepalives, sent.notifications, sent.total()),
+            (2, 1, 3)
+        );
+    }
+
+    #[test]
+    fn what_is_no_message_is_not_counted_and_does_no_harm() {
+        for bytes in [&[0; 5][..], &[0; 19], &[0xff; 40]] {
+            assert_eq!(kinds(bytes).count(), 0);
+        }
     }
 }

@@ -79,15 +79,25 @@ impl From<Kind> for Event {
     }
 }
 
-/// The type of a message as a number (RFC 4271 §4.1).
-pub(crate) const fn number(kind: Kind) -> u8 {
-    match kind {
-        Kind::Open => 1,
-        Kind::Update => 2,
-        Kind::Notification => 3,
-        Kind::Keepalive => 4,
-        Kind::RouteRefresh => 5,
-    }
+/// The types of messages by number (RFC 4271 §4.1).
+const KINDS: [(u8, Kind); 5] = [
+    (1, Kind::Open),
+    (2, Kind::Update),
+    (3, Kind::Notification),
+    (4, Kind::Keepalive),
+    (5, Kind::RouteRefresh),
+];
+
+/// The type that a number stands for.
+pub(crate) fn kind(number: u8) -> Option<Kind> {
+    let found = KINDS.iter().find(|(each, _)| *each == number);
+    found.map(|(_, kind)| *kind)
+}
+
+/// The number of a type.
+pub(crate) fn number(kind: Kind) -> u8 {
+    let found = KINDS.iter().find(|(_, each)| *each == kind);
+    found.map_or(0, |(number, _)| *number)
 }
 
 /// What is to be done.

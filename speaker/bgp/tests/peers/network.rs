@@ -64,13 +64,15 @@ enum Packet {
     Bytes(usize, usize, Vec<u8>),
     Fin(usize, usize),
     Reset(usize, usize),
-    Drained(usize, Connection),
+    /// Of everything up to this many sends.
+    Drained(usize, Connection, u64),
 }
 
 /// What a connection has seen, to prove that it was closed as it should.
 #[derive(Default)]
 struct Trace {
     link: usize,
+    sends: u64,
     last_sent: Option<Said>,
     heard: Framer,
     notified: bool,
@@ -203,8 +205,10 @@ impl Network {
             for bytes in unread {
                 self.deliver(link, side, &bytes);
             }
-            if let Some(connection) = self.links[link].ends[1 - side] {
-                self.send_packet(Duration::ZERO, Packet::Drained(1 - side, connection));
+            let open = self.links[link].ends[1 - side];
+            let sent = open.and_then(|end| self.sides[1 - side].has_sent(end));
+            if let (Some(connection), Some(sends)) = (open, sent) {
+                self.send_packet(Duration::ZERO, Packet::Drained(1 - side, connection, sends));
             }
         }
     }
@@ -264,8 +268,8 @@ impl Network {
             Packet::Fin(link, to) if !self.lost(link) => self.closed(link, to, None),
             Packet::Fin(..) => {}
             Packet::Reset(link, to) => self.closed(link, to, Some("connection reset by peer")),
-            Packet::Drained(side, connection) => {
-                if self.sides[side].is_open(connection) {
+            Packet::Drained(side, connection, sends) => {
+                if self.sides[side].has_sent(connection) == Some(sends) {
                     self.handle(side, Input::Drained(connection));
                 }
             }
@@ -380,9 +384,9 @@ impl Network {
                 self.carry_out(side, output);
             }
             let here = &mut self.sides[side];
-            let ready = here.peer.room() > 0;
+            let ready = here.peer.has_room();
             match ready.then(|| here.routes.pop_front()).flatten() {
-                Some(routes) => here.peer.send(self.now, routes),
+                Some(routes) => here.peer.send(self.now, routes.into()),
                 None => break,
             }
         }
@@ -406,7 +410,7 @@ impl Network {
                 self.sides[side].begin(connection, link);
                 self.send_packet(self.delay, Packet::Syn(link));
             }
-            Output::Send { connection, bytes } => self.send(side, connection, bytes),
+            Output::Send { connection, bytes } => self.send(side, connection, &bytes),
             Output::Close(connection) => {
                 let link = self.sides[side].trace(connection).link;
                 assert_eq!(
@@ -427,10 +431,11 @@ impl Network {
         }
     }
 
-    fn send(&mut self, side: usize, connection: Connection, mut bytes: Vec<u8>) {
+    fn send(&mut self, side: usize, connection: Connection, bytes: &[u8]) {
         let trace = self.sides[side].trace(connection);
-        trace.sends(&bytes);
-        let link = trace.link;
+        trace.sends(bytes);
+        let mut bytes = bytes.to_vec();
+        let (link, sends) = (trace.link, trace.sends);
         let other = 1 - side;
         if let Some(mangle) = self.mangle {
             mangle(self.serial, &mut bytes);
@@ -441,7 +446,7 @@ impl Network {
             self.send_packet(self.delay, Packet::Bytes(link, other, bytes));
         }
         if self.sides[other].reading {
-            self.send_packet(Duration::ZERO, Packet::Drained(side, connection));
+            self.send_packet(Duration::ZERO, Packet::Drained(side, connection, sends));
         }
     }
 
@@ -483,10 +488,10 @@ impl Side {
             .expect("a connection that there is")
     }
 
-    fn is_open(&self, connection: Connection) -> bool {
-        self.traces
-            .get(&connection)
-            .is_some_and(|trace| !trace.ended)
+    /// How often something was sent on a connection that is open.
+    fn has_sent(&self, connection: Connection) -> Option<u64> {
+        let trace = self.traces.get(&connection).filter(|trace| !trace.ended);
+        trace.map(|trace| trace.sends)
     }
 
     /// We say why we close, unless the peer did, or nobody is there, or silence is what was agreed on.
@@ -520,6 +525,7 @@ impl Trace {
     }
 
     fn sends(&mut self, bytes: &[u8]) {
+        self.sends += 1;
         assert!(
             !self.ended,
             "something is sent on a connection that was closed"

@@ -38,7 +38,7 @@ fn a_stop_leaves_nothing_in_any_state_and_is_said_where_there_is_a_connection() 
             (State::Idle, None),
             "{state}"
         );
-        assert_eq!(router.peer.room(), 0);
+        assert!(!router.peer.has_room());
         assert_eq!(router.handle(Input::Tick), []);
     }
 }

@@ -128,7 +128,7 @@ fn routes_spare_a_keepalive() {
         let outputs = router.wait(seconds(20));
         assert_eq!(said(&outputs, connection), []);
         let now = router.now;
-        router.peer.send(now, announce(1, 1));
+        router.peer.send(now, announce(1, 1).into());
         router.handle(Input::Drained(connection));
     }
 }
@@ -136,7 +136,7 @@ fn routes_spare_a_keepalive() {
 /// A router that sends keepalives and reads nothing, until we have had enough of it.
 fn not_reading(router: &mut Router, connection: Connection) -> (Duration, Option<Reason>, usize) {
     let now = router.now;
-    router.peer.send(now, announce(1, 1));
+    router.peer.send(now, announce(1, 1).into());
     let began = router.now;
     let mut sent = 0;
     for _ in 0..2_000 {
@@ -185,7 +185,7 @@ fn the_send_hold_time_is_twice_a_long_hold_time() {
 fn a_keepalive_that_had_to_wait_is_sent_as_soon_as_the_peer_reads() {
     let (mut router, connection) = Router::established();
     let now = router.now;
-    router.peer.send(now, announce(1, 1));
+    router.peer.send(now, announce(1, 1).into());
     for _ in 0..80 {
         router.now = router.now + seconds(1);
         router.handle(Input::Tick);
