@@ -3,6 +3,7 @@
 //! They let through what `ironlb-l2` could act on and little else, so that other traffic on the segment costs no wake-up: neither
 //! other protocols, nor requests for addresses that are far from ours.
 
+use ironlb_model::Family;
 use socket2::SockFilter;
 
 /// One instruction (bpf(4), linux/filter.h).
@@ -54,6 +55,22 @@ pub(crate) fn router_discovery() -> Vec<Instruction> {
         (Load::Byte(21), &[255]),
         (Load::Byte(54), &[133, 134]),
     ]);
+    program.push(give(u32::MAX));
+    program
+}
+
+/// UDP to the ports of BFD, without IP options or extension headers, in packets that begin with the IP header (a packet socket of type
+/// datagram).
+pub(crate) fn bfd(family: Family) -> Vec<Instruction> {
+    let ports = &[3784, 3785];
+    let mut program = match family {
+        Family::V4 => program(&[
+            (Load::Byte(0), &[0x45]),
+            (Load::Byte(9), &[17]),
+            (Load::Half(22), ports),
+        ]),
+        Family::V6 => program(&[(Load::Byte(6), &[17]), (Load::Half(42), ports)]),
+    };
     program.push(give(u32::MAX));
     program
 }
@@ -272,6 +289,25 @@ mod tests {
                 !accepts(&ndp(None), &frame, Metadata::default()),
                 "{offset}"
             );
+        }
+    }
+
+    #[test]
+    fn of_bfd_control_and_echo_packets_pass_over_one_hop_alone() {
+        let mut v4 = vec![0x45; 1];
+        v4.resize(48, 0);
+        v4[9] = 17;
+        let mut v6 = vec![0x60; 1];
+        v6.resize(68, 0);
+        v6[6] = 17;
+        for (family, packet, place) in [(Family::V4, v4, 22), (Family::V6, v6, 42)] {
+            for (port, pass) in [(3783u16, false), (3784, true), (3785, true), (4784, false)] {
+                let mut packet = packet.clone();
+                packet[place..place + 2].copy_from_slice(&port.to_be_bytes());
+                assert_eq!(accepts(&bfd(family), &packet, Metadata::default()), pass);
+                let tcp = altered(packet, if place == 22 { 9 } else { 6 }, 6);
+                assert!(!accepts(&bfd(family), &tcp, Metadata::default()));
+            }
         }
     }
 

@@ -14,5 +14,8 @@ mod multicast;
 pub mod namespace;
 pub mod netfilter;
 mod option;
+pub mod overhear;
 pub mod packet;
 pub mod tcp;
+pub mod timer;
+pub mod udp;
