@@ -49,7 +49,10 @@ pub(crate) fn from_text(text: &str, shift: Shift, place: &Place) -> Entry {
             let faults = document.faults.into_iter().map(moved).collect();
             from_node(Arc::new(document.root), faults, place)
         }
-        Some(Err(fault)) => unreadable(shift, fault, place),
+        Some(Err(fault)) => {
+            let mark = shift.apply(fault.mark);
+            unreadable(Fault { mark, ..fault }, place)
+        }
     };
     if let Some(Ok(second)) = documents.next() {
         let message = "there is a second document; a ConfigMap has one".to_owned();
@@ -59,10 +62,10 @@ pub(crate) fn from_text(text: &str, shift: Shift, place: &Place) -> Entry {
     entry
 }
 
-fn unreadable(shift: Shift, fault: Fault, place: &Place) -> Entry {
-    let mark = shift.apply(fault.mark);
+/// One of which `fault` says why nothing is known of what it holds.
+pub(crate) fn unreadable(fault: Fault, place: &Place) -> Entry {
     Entry {
-        errors: vec![place.fault(Fault { mark, ..fault })],
+        errors: vec![place.fault(fault)],
         unreadable: true,
         hides_pools: true,
         ..Entry::default()

@@ -21,6 +21,7 @@ mod manifest;
 mod objects;
 mod path;
 mod place;
+mod resource;
 mod source;
 mod suggest;
 mod text;

@@ -315,4 +315,43 @@ mod tests {
         let contents = contents(&source("a", &other));
         assert!(contents.manifests.is_empty() && contents.errors.is_empty());
     }
+
+    #[test]
+    fn what_has_run_into_an_object_of_others_or_into_a_list_is_not_lost_in_silence() {
+        let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n";
+        let list = "apiVersion: v1\nkind: List\nitems: []\n";
+        for text in [
+            format!("{deployment}{WEB}"),
+            format!("{list}{list}"),
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, metadata: {name: b}}"
+                .to_owned(),
+        ] {
+            let contents = contents(&source("a", &text));
+            assert!(contents.is_unreadable(), "{text}");
+            assert!(!contents.errors.is_empty(), "{text}");
+        }
+        assert_eq!(
+            messages(&[source("a", deployment), source("b", list)]),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn a_configmap_whose_configuration_is_no_text_is_an_error() {
+        let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\n";
+        let said = |rest: &str| {
+            let sources = [source("a", &format!("{head}{rest}\n"))];
+            let errors = crate::validate(&sources);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            said("data: {config: {address-pools: []}}"),
+            ["a:4:16: ConfigMap/config: data.config: must be text; a line `config: |` begins one"]
+        );
+        assert_eq!(
+            said("binaryData: {config: YQo=}"),
+            ["a:4:22: ConfigMap/config: binaryData.config: is not read; put the text under data"]
+        );
+        assert_eq!(said("data: {other: x}"), [""; 0]);
+    }
 }

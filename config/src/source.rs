@@ -11,9 +11,10 @@ use crate::decode::{Rules, decode};
 use crate::error::Error;
 use crate::kinds;
 use crate::manifest::{Body, Contents, Manifest, ManifestKey};
-use crate::objects::{Draft, Entry, ObjectKind, ObjectRef, Objects, Spec};
+use crate::objects::{Entry, ObjectKind, ObjectRef, Objects};
 use crate::path::Step;
 use crate::place::Place;
+use crate::resource;
 use crate::suggest::did_you_mean;
 use crate::text;
 use crate::tree::{Fault, Mark, Node, Shift, Style, Value};
@@ -118,6 +119,7 @@ impl Reader<'_> {
 
     /// The items are objects of their own; faults follow theirs.
     fn list(&mut self, root: Node, faults: Vec<Fault>) {
+        self.stranger(&root, &faults);
         let kind_of_items = kind_of_items(&root);
         let Value::Mapping(entries) = root.value else {
             return;
@@ -185,7 +187,16 @@ impl Reader<'_> {
                     |object: kinds::EndpointSlice| Body::EndpointSlice(object.to_model()),
                 );
             }
-            _ => {}
+            _ => self.stranger(&root, &faults),
+        }
+    }
+
+    /// An object that ironlb has nothing to do with, unless another has run into it.
+    fn stranger(&mut self, root: &Node, faults: &[Fault]) {
+        let place = self.place(root.text("kind").unwrap_or_default(), None);
+        for fault in faults.iter().filter(|fault| is_identity(fault)) {
+            self.contents.unreadable = true;
+            self.contents.errors.push(place.fault(fault.clone()));
         }
     }
 
@@ -231,7 +242,6 @@ impl Reader<'_> {
 
     /// Where what an object is stands twice, two documents may have run into one: there is another, and nobody knows which.
     fn doubt(&mut self, faults: &[Fault]) {
-        let is_identity = |fault: &Fault| IDENTITY.contains(&&*fault.path);
         self.contents.unreadable |= faults.iter().any(is_identity);
     }
 
@@ -242,21 +252,21 @@ impl Reader<'_> {
         let known = ObjectKind::RESOURCES.into_iter();
         let Some(kind) = known.clone().find(|kind| kind.name() == word) else {
             let mark = root.locate(&[Step::Key("kind".into())]);
-            self.broken(mark, unknown_kind(word));
+            self.broken(mark, resource::unknown_kind(word));
             return;
         };
-        faults.extend(wrong_version(&root, kind));
+        faults.extend(resource::wrong_version(&root, kind));
         let name = name_of(&root).to_owned();
         if name.is_empty() {
             faults.push(missing_name(&root));
         }
-        faults.extend(unknown_top(&root));
+        faults.extend(resource::unknown_top(&root));
         let mark = name_mark(&root);
         let namespace = namespace_of(&root).unwrap_or_default().to_owned();
         let root = Arc::new(root);
         let place = self.place(&format!("{word}/{name}"), Some(Arc::clone(&root)));
         self.doubt(&faults);
-        let entry = resource_entry(kind, &root, faults, place);
+        let entry = resource::entry(kind, &root, faults, place);
         let reference = ObjectRef {
             kind,
             namespace,
@@ -267,17 +277,21 @@ impl Reader<'_> {
 
     /// A ConfigMap, if it is one of ours.
     fn config_map(&mut self, root: &Node, faults: Vec<Fault>) {
-        let Some(text) = root.get("data").and_then(|data| data.get("config")) else {
-            return;
+        let config = |key: &str| root.get(key).and_then(|data| data.get("config"));
+        let text = match (config("data"), config("binaryData")) {
+            _ if name_of(root) != LEGACY_NAME => return self.stranger(root, &faults),
+            (Some(text), _) => text,
+            (None, Some(bytes)) => {
+                let message = "is not read; put the text under data";
+                return self.no_legacy(root, bytes, "binaryData.config", message);
+            }
+            (None, None) => return self.stranger(root, &faults),
         };
-        let name = name_of(root);
         let Value::Scalar { text: value, style } = &text.value else {
-            return;
+            let message = "must be text; a line `config: |` begins one";
+            return self.no_legacy(root, text, "data.config", message);
         };
-        if name != "config" {
-            return;
-        }
-        let place = self.place(&format!("ConfigMap/{name}"), None);
+        let place = self.place(LEGACY_OBJECT, None);
         let shift = match style {
             Style::Literal => self.block(text.mark, value),
             _ => Shift::To(text.mark),
@@ -291,8 +305,16 @@ impl Reader<'_> {
         self.insert_legacy(namespace, name_mark(root), entry);
     }
 
+    /// A ConfigMap of ours whose configuration, at `node`, is not what it must be.
+    fn no_legacy(&mut self, root: &Node, node: &Node, path: &str, message: &str) {
+        let fault = Fault::new(node.mark, path.to_owned(), message.to_owned());
+        let entry = configmap::unreadable(fault, &self.place(LEGACY_OBJECT, None));
+        let namespace = namespace_of(root).unwrap_or_default();
+        self.insert_legacy(namespace, name_mark(root), entry);
+    }
+
     fn bare_legacy(&mut self, root: Node, faults: Vec<Fault>) {
-        let place = self.place("ConfigMap/config", None);
+        let place = self.place(LEGACY_OBJECT, None);
         let mark = root.mark;
         let entry = configmap::from_node(Arc::new(root), faults, &place);
         self.insert_legacy("", mark, entry);
@@ -302,7 +324,7 @@ impl Reader<'_> {
         let reference = ObjectRef {
             kind: ObjectKind::LegacyConfigMap,
             namespace: namespace.to_owned(),
-            name: "config".to_owned(),
+            name: LEGACY_NAME.to_owned(),
         };
         self.insert(reference, mark, entry);
     }
@@ -353,90 +375,6 @@ impl Reader<'_> {
     }
 }
 
-fn resource_entry(
-    kind: ObjectKind,
-    root: &Node,
-    mut faults: Vec<Fault>,
-    mut place: Place,
-) -> Entry {
-    let metadata: Metadata = part(root, "metadata", &mut faults).unwrap_or_default();
-    let spec = spec(kind, root, &mut faults);
-    place.tainted = faults.iter().flat_map(Fault::tainted).collect();
-    let errors: Vec<_> = faults.into_iter().map(|fault| place.fault(fault)).collect();
-    let draft = spec.map(|spec| Draft {
-        name: metadata.name.unwrap_or_default().into(),
-        labels: metadata.labels.unwrap_or_default(),
-        spec,
-        place: Arc::new(place),
-    });
-    Entry {
-        unreadable: draft.is_none(),
-        hides_pools: draft.is_none() && kind == ObjectKind::IPAddressPool,
-        drafts: draft.into_iter().collect(),
-        errors,
-    }
-}
-
-/// The part of the metadata that decides; the rest is known, and without effect.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Metadata {
-    name: Option<String>,
-    labels: Option<model::Labels>,
-    #[serde(rename = "namespace")]
-    _namespace: Option<String>,
-    #[serde(rename = "annotations")]
-    _annotations: Option<model::Labels>,
-    #[serde(rename = "generateName")]
-    _generate_name: Option<String>,
-    #[serde(rename = "creationTimestamp")]
-    _creation_timestamp: serde::de::IgnoredAny,
-    #[serde(rename = "deletionGracePeriodSeconds")]
-    _deletion_grace_period_seconds: serde::de::IgnoredAny,
-    #[serde(rename = "deletionTimestamp")]
-    _deletion_timestamp: serde::de::IgnoredAny,
-    #[serde(rename = "finalizers")]
-    _finalizers: serde::de::IgnoredAny,
-    #[serde(rename = "generation")]
-    _generation: serde::de::IgnoredAny,
-    #[serde(rename = "managedFields")]
-    _managed_fields: serde::de::IgnoredAny,
-    #[serde(rename = "ownerReferences")]
-    _owner_references: serde::de::IgnoredAny,
-    #[serde(rename = "resourceVersion")]
-    _resource_version: serde::de::IgnoredAny,
-    #[serde(rename = "selfLink")]
-    _self_link: serde::de::IgnoredAny,
-    #[serde(rename = "uid")]
-    _uid: serde::de::IgnoredAny,
-}
-
-fn spec(kind: ObjectKind, root: &Node, faults: &mut Vec<Fault>) -> Option<Spec> {
-    Some(match kind {
-        ObjectKind::IPAddressPool => Spec::Pool(part(root, "spec", faults)?),
-        ObjectKind::L2Advertisement => Spec::L2(part(root, "spec", faults)?),
-        ObjectKind::BGPAdvertisement => Spec::Bgp(part(root, "spec", faults)?),
-        ObjectKind::BGPPeer => Spec::Peer(part(root, "spec", faults)?),
-        ObjectKind::BFDProfile => Spec::Bfd(part(root, "spec", faults)?),
-        ObjectKind::Community => Spec::Community(part(root, "spec", faults)?),
-        ObjectKind::LegacyConfigMap => return None,
-    })
-}
-
-/// The value under `name`; what there is without it when there is none.
-fn part<'n, T: Deserialize<'n> + Default>(
-    root: &'n Node,
-    name: &'static str,
-    faults: &mut Vec<Fault>,
-) -> Option<T> {
-    match root.get(name) {
-        Some(node) if !node.is_null() => {
-            decode(node, Rules::RESOURCE, &[Step::Key(name.into())], faults)
-        }
-        _ => Some(T::default()),
-    }
-}
-
 /// What the items of a list need not say themselves, since it is in the list's own kind: `IPAddressPoolList`.
 fn kind_of_items(list: &Node) -> Vec<(&'static str, String)> {
     let kind = list.text("kind").and_then(|kind| kind.strip_suffix("List"));
@@ -473,6 +411,11 @@ fn is_misspelt(group: &str, kind: &str) -> bool {
         && (group.is_empty() || did_you_mean(group, [GROUP]).is_some())
 }
 
+/// Whether it is about what says which object it is, as when two documents have run into one.
+fn is_identity(fault: &Fault) -> bool {
+    IDENTITY.contains(&&*fault.path)
+}
+
 fn name_of(root: &Node) -> &str {
     let metadata = root.get("metadata");
     metadata
@@ -496,61 +439,16 @@ fn missing_name(root: &Node) -> Fault {
     )
 }
 
-fn unknown_kind(word: &str) -> String {
-    let names = ObjectKind::RESOURCES.map(ObjectKind::name);
-    let hint = match did_you_mean(word, names) {
-        _ if word == "AddressPool" => {
-            "; AddressPool was replaced by IPAddressPool with an advertisement".to_owned()
-        }
-        Some(name) => format!("; did you mean \"{name}\"?"),
-        None => format!("; there are {}", names.join(", ")),
-    };
-    format!("\"{word}\" is no kind of metallb.io{hint}")
-}
-
-fn wrong_version(root: &Node, kind: ObjectKind) -> Option<Fault> {
-    let version = root.text("apiVersion").unwrap_or_default();
-    let allowed: &[&str] = match kind {
-        ObjectKind::BGPPeer => &["metallb.io/v1beta1", "metallb.io/v1beta2"],
-        _ => &["metallb.io/v1beta1"],
-    };
-    (!allowed.contains(&version)).then(|| {
-        let message = format!(
-            "\"{version}\" is no version of {}; there is {}",
-            kind.name(),
-            allowed.join(" and ")
-        );
-        let mark = root.locate(&[Step::Key("apiVersion".into())]);
-        Fault::new(mark, "apiVersion".to_owned(), message)
-    })
-}
-
-fn unknown_top(root: &Node) -> Vec<Fault> {
-    let Value::Mapping(entries) = &root.value else {
-        return Vec::new();
-    };
-    let keys = entries.iter().map(|(key, _)| key);
-    let unknown = keys.filter_map(|key| {
-        let name = key.key().filter(|name| !TOP_KEYS.contains(name))?;
-        let hint = match did_you_mean(name, TOP_KEYS) {
-            Some(meant) => format!("; did you mean \"{meant}\"?"),
-            None => format!("; there are {}", TOP_KEYS.join(", ")),
-        };
-        let message = format!("unknown field \"{name}\"{hint}");
-        Some(Fault::new(key.mark, name.to_owned(), message))
-    });
-    unknown.collect()
-}
-
 fn is_legacy(root: &Node) -> bool {
     LEGACY_KEYS.iter().any(|key| root.get(key).is_some())
 }
 
-const TOP_KEYS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+const LEGACY_NAME: &str = "config";
+const LEGACY_OBJECT: &str = "ConfigMap/config";
 const LEGACY_KEYS: [&str; 4] = ["address-pools", "peers", "bgp-communities", "bfd-profiles"];
 const GROUP: &str = "metallb.io";
 /// The fields of a manifest that say which object it is, as far as two documents without a line between have both.
-const IDENTITY: [&str; 3] = ["apiVersion", "kind", "metadata"];
+const IDENTITY: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
 const NOT_IN_NAMESPACES: [&str; 2] = ["Node", "Namespace"];
 const DEFAULT_NAMESPACE: &str = "default";
 const STATUS_KINDS: [&str; 3] = ["ServiceL2Status", "ServiceBGPStatus", "ConfigurationState"];

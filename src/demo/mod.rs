@@ -216,14 +216,17 @@ fn keep(report: &Report, site: Site) {
     {
         report.say(&format!("  {name}:  {} COMMAND", host.shell_prefix()));
     }
+    let is_asked = io::stdin().is_terminal();
+    let end = match is_asked {
+        true => "Press Enter to clean up.".to_owned(),
+        false => format!("`kill {}` cleans up.", std::process::id()),
+    };
     report.say(&format!(
         "\nsuch as `nft list table inet ironlb` on a node, or `ip neigh` on the client. The manifests are in\n  {}\n\
-         Edit them and see. Press Enter to clean up.",
+         Edit them and see. {end}",
         site.manifests().display()
     ));
-    let mut line = String::new();
-    let is_asked = io::stdin().is_terminal() && io::stdin().read_line(&mut line).is_ok();
-    if !is_asked {
+    if !is_asked || io::stdin().read_line(&mut String::new()).is_err() {
         site.stay();
     }
 }
