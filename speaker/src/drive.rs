@@ -10,14 +10,17 @@ use std::mem;
 use std::pin::pin;
 use std::thread;
 
-use ironlb_model::{Event, Time};
-use ironlb_speaker_core::{Input, Layer2Status, Output, Speaker};
+use ironlb_model::{Event, Name, Time};
+use ironlb_speaker_core::peers::{News, PeerInput, PeerOutput};
+use ironlb_speaker_core::{BgpStatus, Input, Layer2Status, Output, Speaker};
 use ironlb_sys::link::{self, LinkEvent};
-use ironlb_sys::packet::{Batch, Cover};
+use ironlb_sys::packet::{Batch, Cover, Protocol};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{self, Instant};
+use tracing::{info, warn};
 
+use crate::peers::{self, Peers};
 use crate::sockets::{Sockets, Traffic};
 
 /// Tells a running speaker what happened, and asks it what it knows. Cheap to clone.
@@ -66,6 +69,8 @@ pub enum Report {
     Event(Event),
     /// Where a Service is announced on layer 2 from here.
     Layer2(Layer2Status),
+    /// To which BGP peers a Service is announced from here.
+    Bgp(BgpStatus),
 }
 
 /// The speaker's ends of its channels.
@@ -152,7 +157,7 @@ pub fn start(speaker: Speaker, ends: Ends) -> io::Result<Running> {
     Ok(Running { stop, ended })
 }
 
-/// Runs `speaker` until `shutdown` is ready. Needs a tokio runtime of one thread that stays in its network namespace.
+/// Runs `speaker` until `shutdown` is ready and BGP peers have been told. Needs a tokio runtime of one thread that stays in its network namespace.
 ///
 /// # Errors
 /// Without the right to open packet sockets (CAP_NET_RAW), or when interfaces cannot be followed.
@@ -165,26 +170,46 @@ pub async fn run(
     let mut shutdown = pin!(shutdown);
     let mut links = link::follow()?;
     let mut sockets = Sockets::default();
+    let mut peers = Peers::default();
     let mut batch = Batch::new();
     let mut inputs = Vec::new();
     let mut changed = true;
+    let mut ending = false;
     loop {
         if mem::take(&mut changed) {
             sockets.narrow(Cover::of(speaker.announced().map(|(_, address)| address)));
         }
         while let Some(output) = speaker.poll() {
-            perform(output, &mut sockets, &ends.reports)?;
+            if output == Output::Peer(PeerOutput::Finished) {
+                peers.close().await;
+                return Ok(());
+            }
+            perform(output, &mut sockets, &mut peers, &ends.reports)?;
         }
         let deadline = speaker.deadline().map(|deadline| clock.instant(deadline));
         let retry = sockets.retry_at();
         tokio::select! {
-            () = &mut shutdown => return Ok(()),
-            interface = sockets.receive(&mut batch) => {
+            () = &mut shutdown, if !ending => {
+                ending = true;
+                speaker.handle(clock.now(), Input::Peer(PeerInput::Shutdown));
+            }
+            (interface, protocol) = sockets.receive(&mut batch) => {
                 let now = clock.now();
                 for frame in batch.frames() {
-                    speaker.handle_frame(now, interface, frame);
+                    match protocol {
+                        Protocol::RouterDiscovery => speaker.handle_router_frame(now, interface, frame),
+                        Protocol::Arp | Protocol::Ndp => drop(speaker.handle_frame(now, interface, frame)),
+                    }
                 }
             }
+            event = peers.next() => match event {
+                peers::Event::Received { peer, connection, bytes } => {
+                    speaker.receive(clock.now(), &peer, connection, &bytes);
+                }
+                peers::Event::Input(input) => speaker.handle(clock.now(), Input::Peer(input)),
+                // Has been made an input.
+                peers::Event::Accepted { .. } => {}
+            },
             event = links.recv() => {
                 let event = event.ok_or_else(|| io::Error::other("interfaces are not followed any more"))?;
                 speaker.handle(clock.now(), input(event));
@@ -206,6 +231,7 @@ pub async fn run(
 fn perform(
     output: Output,
     sockets: &mut Sockets,
+    peers: &mut Peers,
     reports: &mpsc::UnboundedSender<Report>,
 ) -> io::Result<()> {
     match output {
@@ -222,8 +248,26 @@ fn perform(
         // Whoever does not listen misses it.
         Output::Event(event) => drop(reports.send(Report::Event(event))),
         Output::Layer2(status) => drop(reports.send(Report::Layer2(status))),
+        Output::Bgp(status) => drop(reports.send(Report::Bgp(status))),
+        Output::Peer(PeerOutput::Discover { interface, name }) => {
+            return sockets.discover(interface, &name);
+        }
+        Output::Peer(PeerOutput::Undiscover { interface }) => sockets.undiscover(interface),
+        Output::Peer(PeerOutput::Frame { interface, frame }) => {
+            sockets.send_by(interface, Protocol::RouterDiscovery, &frame);
+        }
+        Output::Peer(PeerOutput::Session { peer, news }) => log(&peer, &news),
+        Output::Peer(output) => peers.perform(output),
     }
     Ok(())
+}
+
+fn log(peer: &Name, news: &News) {
+    match news {
+        News::Up => info!(peer = &**peer, "BGP session is up"),
+        News::Down(why) => warn!(peer = &**peer, why, "BGP session is down"),
+        News::Failed(why) => info!(peer = &**peer, why, "no BGP session"),
+    }
 }
 
 fn input(event: LinkEvent) -> Input {

@@ -132,6 +132,9 @@ async fn hand_on(
                 tracing::info!(service = %event.service, reason = event.reason, "{}", event.message);
                 recorder.record(event);
             }
+            Report::Bgp(status) => {
+                tracing::debug!(service = %status.service, peers = ?status.peers, "BGP");
+            }
             Report::Layer2(status) => {
                 let announced_here = status.interfaces.is_some();
                 tracing::debug!(service = %status.service, announced_here, "layer 2");

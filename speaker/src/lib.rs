@@ -6,10 +6,12 @@
 //! Start with [`drive`], the loop that every speaker runs; [`kubernetes`] feeds it in a cluster.
 
 mod args;
+pub mod bfd;
 pub mod drive;
 pub mod kubernetes;
 mod layer2_status;
 pub mod metrics;
+mod peers;
 mod sockets;
 
 pub use args::SpeakerArgs;

@@ -6,6 +6,9 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ironlb_l2::ethernet_group;
+use ironlb_l2::ndp::ALL_NODES;
+use ironlb_l2::ndp::router::ALL_ROUTERS;
 use ironlb_model::Mac;
 use ironlb_sys::packet::{Batch, Cover, PacketSocket, Protocol};
 use tokio::time::Instant;
@@ -56,25 +59,40 @@ impl Sockets {
         ndp: bool,
     ) -> io::Result<()> {
         for (protocol, want) in [(Protocol::Arp, arp), (Protocol::Ndp, ndp)] {
-            let key = (interface, protocol);
-            match self.wanted.get_mut(&key) {
-                Some(_) if !want => {
-                    self.wanted.remove(&key);
-                }
-                Some(wanted) => wanted.name.clone_from(&name),
-                None if want => {
-                    let wanted = Wanted {
-                        name: name.clone(),
-                        groups: BTreeSet::new(),
-                        socket: None,
-                    };
-                    self.wanted.insert(key, wanted);
-                }
-                None => {}
+            if want {
+                self.want(interface, protocol, &name, BTreeSet::new());
+            } else {
+                self.wanted.remove(&(interface, protocol));
             }
         }
         info!(interface = name, index = interface, arp, ndp, "listening");
         self.reopen()
+    }
+
+    /// Looks for routers on `interface` too.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub(crate) fn discover(&mut self, interface: u32, name: &str) -> io::Result<()> {
+        let groups = [ALL_NODES, ALL_ROUTERS].map(ethernet_group);
+        self.want(interface, Protocol::RouterDiscovery, name, groups.into());
+        info!(interface = name, index = interface, "looking for routers");
+        self.reopen()
+    }
+
+    /// Undoes [`discover`](Self::discover).
+    pub(crate) fn undiscover(&mut self, interface: u32) {
+        self.wanted.remove(&(interface, Protocol::RouterDiscovery));
+    }
+
+    fn want(&mut self, interface: u32, protocol: Protocol, name: &str, groups: BTreeSet<Mac>) {
+        let new = || Wanted {
+            name: String::new(),
+            groups,
+            socket: None,
+        };
+        let wanted = self.wanted.entry((interface, protocol)).or_insert_with(new);
+        name.clone_into(&mut wanted.name);
     }
 
     /// Closes what is open on `interface`.
@@ -128,9 +146,19 @@ impl Sockets {
         }
     }
 
-    /// Sends a frame if it can be sent now.
+    /// Sends a frame of ARP or neighbour discovery if it can be sent now.
     pub(crate) fn send(&mut self, interface: u32, frame: &[u8]) {
-        let result = match self.socket_for(interface, frame) {
+        let protocol = match frame.get(12..14) {
+            Some([0x08, 0x06]) => Protocol::Arp,
+            _ => Protocol::Ndp,
+        };
+        self.send_by(interface, protocol, frame);
+    }
+
+    /// Sends a frame by the socket of `protocol` if it can be sent now.
+    pub(crate) fn send_by(&mut self, interface: u32, protocol: Protocol, frame: &[u8]) {
+        let wanted = self.wanted.get(&(interface, protocol));
+        let result = match wanted.and_then(|wanted| wanted.socket.as_ref()) {
             Some(socket) => socket.send(frame),
             None => Err(io::ErrorKind::NotConnected.into()),
         };
@@ -143,14 +171,14 @@ impl Sockets {
         }
     }
 
-    /// Waits for frames and puts them into `batch`; gives the interface that they came in on. The batch is empty when a socket
-    /// has failed. Safe to drop at any point.
-    pub(crate) async fn receive(&mut self, batch: &mut Batch) -> u32 {
+    /// Waits for frames and puts them into `batch`; gives the interface that they came in on, and by which socket. The batch is
+    /// empty when a socket has failed. Safe to drop at any point.
+    pub(crate) async fn receive(&mut self, batch: &mut Batch) -> (u32, Protocol) {
         let (interface, protocol) = poll_fn(|cx| self.poll_receive(cx, batch)).await;
         self.last = Some((interface, protocol));
         let frames = u64::try_from(batch.frames().count()).unwrap_or(0);
         self.traffic.received = self.traffic.received.saturating_add(frames);
-        interface
+        (interface, protocol)
     }
 
     /// When to [`reopen`](Self::reopen).
@@ -240,14 +268,6 @@ impl Sockets {
             }
         }
         Poll::Pending
-    }
-
-    fn socket_for(&self, interface: u32, frame: &[u8]) -> Option<&PacketSocket> {
-        let protocol = match frame.get(12..14) {
-            Some([0x08, 0x06]) => Protocol::Arp,
-            _ => Protocol::Ndp,
-        };
-        self.wanted.get(&(interface, protocol))?.socket.as_ref()
     }
 }
 

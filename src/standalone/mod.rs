@@ -244,6 +244,12 @@ fn log(report: Report) {
                 None => tracing::info!(%service, "no longer announced on layer 2 from here"),
             }
         }
+        Report::Bgp(status) if status.peers.is_empty() => {
+            tracing::info!(service = %status.service, "no longer announced by BGP from here");
+        }
+        Report::Bgp(status) => {
+            tracing::info!(service = %status.service, peers = ?status.peers, "announced by BGP from here");
+        }
     }
 }
 

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod bgp;
 mod demo;
 mod layer2;
 mod speaker;

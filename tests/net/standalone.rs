@@ -12,7 +12,7 @@ use site::{LIMIT, Site, allocations};
 
 mod metrics;
 mod sctp;
-mod site;
+pub(crate) mod site;
 
 #[test]
 fn a_client_reaches_every_backend_over_both_families_and_protocols() {

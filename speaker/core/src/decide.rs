@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use ironlb_model::{Community, Name, Node, ServiceKey};
 
 pub use bgp::bgp;
+pub(crate) use bgp::{Routes, routes};
 pub use layer2::{Owned, Owner, layer2, layer2_on};
 pub use reason::Reason;
 

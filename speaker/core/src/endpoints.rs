@@ -74,6 +74,16 @@ impl Endpoints {
         })
     }
 
+    /// How many endpoints serve on `node`.
+    pub(crate) fn count_on(&self, service: &ServiceKey, node: &str) -> u32 {
+        let counts = self.of(service).filter_map(|counts| {
+            let by_name = |(name, _): &(Name, u32)| (**name).cmp(node);
+            let place = counts.nodes.binary_search_by(by_name).ok()?;
+            counts.nodes.get(place).map(|(_, count)| *count)
+        });
+        counts.fold(0, u32::saturating_add)
+    }
+
     /// The nodes with a serving endpoint; one may come more than once.
     pub(crate) fn nodes(&self, service: &ServiceKey) -> impl Iterator<Item = &Name> {
         self.of(service)

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::bgp::io::{PeerInput, PeerOutput};
 use ironlb_model::{
     Config, EndpointSlice, Event, Link, Mac, Name, Node, Service, ServiceKey, SliceKey,
 };
@@ -30,6 +31,8 @@ pub enum Input {
     LinkApplied(Link),
     /// An interface is gone.
     LinkDeleted(u32),
+    /// Something happened to a BGP peer, or to what it needs.
+    Peer(PeerInput),
     /// The time of [`deadline`](crate::Speaker::deadline) has come; harmless when early.
     Tick,
 }
@@ -79,6 +82,10 @@ pub enum Output {
     Event(Event),
     /// This node now announces a Service on layer 2, or on other interfaces than before, or no longer.
     Layer2(Layer2Status),
+    /// This node now announces a Service to other BGP peers than before, or no longer.
+    Bgp(BgpStatus),
+    /// Something to do for a BGP peer.
+    Peer(PeerOutput),
 }
 
 /// Whether, and where, this node announces a Service by ARP and NDP.
@@ -88,4 +95,13 @@ pub struct Layer2Status {
     pub service: ServiceKey,
     /// The interfaces by name when the advertisement names them, empty for all; `None` when it is not announced here.
     pub interfaces: Option<BTreeSet<String>>,
+}
+
+/// To which BGP peers this node announces a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BgpStatus {
+    /// The Service.
+    pub service: ServiceKey,
+    /// The peers that are to be told, whether or not their sessions are up; none when it is not announced here.
+    pub peers: BTreeSet<Name>,
 }

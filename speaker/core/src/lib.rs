@@ -8,6 +8,7 @@
 //! It allocates nothing and forwards nothing.
 #![forbid(unsafe_code)]
 
+mod bgp;
 pub mod decide;
 pub mod elect;
 mod endpoints;
@@ -23,8 +24,9 @@ mod roster;
 mod speaker;
 mod world;
 
+pub use bgp::io as peers;
 pub use decide::{Announcement, Decision, Reason, decide};
-pub use io::{Input, Layer2Status, Output};
+pub use io::{BgpStatus, Input, Layer2Status, Output};
 pub use ports::DEFAULT_EXCLUDED_INTERFACES;
 pub use speaker::{Settings, Speaker};
 pub use world::{Affected, World};

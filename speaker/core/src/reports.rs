@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ironlb_model::{Event, EventKind, Name, ServiceKey, Time};
 
-use crate::io::{Layer2Status, Output};
+use crate::io::{BgpStatus, Layer2Status, Output};
 
 /// What was told, and what is about to be.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Reports {
 pub(crate) struct Report {
     /// Where it is announced, as in [`Layer2Status`].
     pub(crate) interfaces: Option<BTreeSet<String>>,
+    /// The BGP peers that are told of it.
+    pub(crate) peers: BTreeSet<Name>,
     /// What keeps it from being announced as it should be, while this node is the one that should.
     pub(crate) trouble: Option<Trouble>,
 }
@@ -56,11 +58,20 @@ impl Reports {
         let mut outputs = Vec::new();
         if standing.report.interfaces != report.interfaces {
             if standing.report.interfaces.is_none() {
-                outputs.push(Output::Event(self.assigned(key)));
+                outputs.push(Output::Event(self.assigned(key, "layer2")));
             }
             outputs.push(Output::Layer2(Layer2Status {
                 service: key.clone(),
                 interfaces: report.interfaces.clone(),
+            }));
+        }
+        if standing.report.peers != report.peers {
+            if standing.report.peers.is_empty() {
+                outputs.push(Output::Event(self.assigned(key, "bgp")));
+            }
+            outputs.push(Output::Bgp(BgpStatus {
+                service: key.clone(),
+                peers: report.peers.clone(),
             }));
         }
         if standing.report.trouble != report.trouble {
@@ -103,13 +114,13 @@ impl Reports {
         self.due.first().map(|(due, _)| *due)
     }
 
-    fn assigned(&self, key: &ServiceKey) -> Event {
+    fn assigned(&self, key: &ServiceKey, protocol: &str) -> Event {
         Event {
             service: key.clone(),
             kind: EventKind::Normal,
             reason: "nodeAssigned",
             message: format!(
-                "announcing from node {:?} with protocol \"layer2\"",
+                "announcing from node {:?} with protocol {protocol:?}",
                 self.node
             ),
         }
@@ -127,6 +138,7 @@ mod tests {
     fn trouble() -> Report {
         Report {
             interfaces: None,
+            peers: BTreeSet::new(),
             trouble: Some(Trouble {
                 reason: "announceFailed",
                 message: "no interface".to_owned(),
@@ -137,6 +149,7 @@ mod tests {
     fn announced() -> Report {
         Report {
             interfaces: Some(BTreeSet::new()),
+            peers: BTreeSet::new(),
             trouble: None,
         }
     }

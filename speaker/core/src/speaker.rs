@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ironlb_bgp::Connection;
 use ironlb_l2::{Conflict, Counters, Holding, Responder, Verdict};
 use ironlb_model::config::Gratuitous;
 use ironlb_model::{Event, EventKind, Link, Name, ServiceKey, Time};
 use regex::Regex;
 
+use crate::bgp::Bgp;
 use crate::decide::{self, Reason};
 use crate::elect::name_hash;
 use crate::io::{Input, Output};
@@ -32,6 +34,7 @@ pub struct Speaker {
     /// What this node answers for: the offers of all Services, by address.
     held: BTreeMap<IpAddr, Offer>,
     responder: Responder,
+    bgp: Bgp,
     reports: Reports,
     outputs: VecDeque<Output>,
 }
@@ -69,6 +72,7 @@ impl Speaker {
             offers: BTreeMap::new(),
             held: BTreeMap::new(),
             responder: Responder::new(name_hash(&settings.node)),
+            bgp: Bgp::new(settings.node.clone()),
             reports: Reports::new(settings.node.clone()),
             outputs: VecDeque::new(),
             node: settings.node,
@@ -78,22 +82,56 @@ impl Speaker {
     /// Something happened.
     pub fn handle(&mut self, now: Time, input: Input) {
         let affected = match input {
-            Input::Config(config) => self.world.set_config(config),
-            Input::NodeApplied(node) => self.world.apply_node(node),
-            Input::NodeDeleted(name) => self.world.delete_node(&name),
+            Input::Config(config) => {
+                let affected = self.world.set_config(config);
+                self.with_routes(now, affected)
+            }
+            Input::NodeApplied(node) => {
+                let affected = self.world.apply_node(node);
+                self.with_routes(now, affected)
+            }
+            Input::NodeDeleted(name) => {
+                let affected = self.world.delete_node(&name);
+                self.with_routes(now, affected)
+            }
             Input::ServiceApplied(service) => self.world.apply_service(&service),
             Input::ServiceDeleted(key) => self.world.delete_service(&key),
             Input::EndpointsApplied(slice) => self.world.apply_endpoints(&slice),
             Input::EndpointsDeleted(key) => self.world.delete_endpoints(&key),
-            Input::Synced => self.synced(),
-            Input::LinkApplied(link) => self.link(now, &link),
-            Input::LinkDeleted(index) => self.link_gone(now, index),
+            Input::Synced => self.synced(now),
+            Input::LinkApplied(link) => {
+                self.bgp.apply_link(now, &self.world, &link);
+                self.link(now, &link)
+            }
+            Input::LinkDeleted(index) => {
+                self.bgp.delete_link(now, &self.world, index);
+                self.link_gone(now, index)
+            }
+            Input::Peer(input) => {
+                self.bgp.handle(now, &self.world, input);
+                Affected::new()
+            }
             Input::Tick => self.tick(now),
         };
         if self.synced {
             self.reconcile(now, &affected);
+            self.bgp.set_ready(now);
         }
         self.collect();
+        self.bgp.poll(now, &mut self.outputs);
+    }
+
+    /// Bytes came in on a connection with a BGP peer.
+    pub fn receive(&mut self, now: Time, peer: &Name, connection: Connection, bytes: &[u8]) {
+        self.bgp.receive(now, peer, connection, bytes);
+        self.bgp.poll(now, &mut self.outputs);
+    }
+
+    /// A frame came in on a socket for router discovery. One that cannot be read is dropped.
+    pub fn handle_router_frame(&mut self, now: Time, interface: u32, frame: &[u8]) {
+        // Any host may send what it likes; it is counted nowhere because nothing depends on it.
+        let _ = self.bgp.handle_frame(now, &self.world, interface, frame);
+        self.bgp.poll(now, &mut self.outputs);
     }
 
     /// A frame came in on an interface. Says what became of it; the answer, if any, comes by [`poll`](Self::poll).
@@ -110,8 +148,12 @@ impl Speaker {
 
     /// When to give it [`Input::Tick`]; `None` for never.
     pub fn deadline(&self) -> Option<Time> {
-        let both = [self.responder.deadline(), self.reports.deadline()];
-        both.into_iter().flatten().min()
+        let all = [
+            self.responder.deadline(),
+            self.reports.deadline(),
+            self.bgp.deadline(),
+        ];
+        all.into_iter().flatten().min()
     }
 
     /// What it knows of the cluster.
@@ -130,13 +172,23 @@ impl Speaker {
         self.responder.counters()
     }
 
-    fn synced(&mut self) -> Affected {
+    fn synced(&mut self, now: Time) -> Affected {
         self.synced = true;
+        self.with_routes(now, Affected::new());
         self.world.services().cloned().collect()
+    }
+
+    /// Configures BGP; every Service is affected where peers are told something else as a whole.
+    fn with_routes(&mut self, now: Time, affected: Affected) -> Affected {
+        if self.synced && self.bgp.configure(now, &self.world) {
+            return self.world.services().cloned().collect();
+        }
+        affected
     }
 
     fn tick(&mut self, now: Time) -> Affected {
         self.responder.tick(now);
+        self.bgp.tick(now);
         while let Some(output) = self.reports.tick(now) {
             self.outputs.push_back(output);
         }
@@ -206,7 +258,11 @@ impl Speaker {
         }
         self.hold(now, &touched);
         for key in affected {
-            let report = self.report(key, refused.remove(key));
+            let mut report = self.report(key, refused.remove(key));
+            match self.bgp.set_service(now, &self.world, key) {
+                Ok(peers) => report.peers = peers,
+                Err(reason) => report.trouble = report.trouble.or_else(|| conflict(&reason)),
+            }
             self.outputs.extend(self.reports.update(now, key, report));
         }
     }
@@ -393,6 +449,15 @@ fn outlived(ip: IpAddr) -> Trouble {
              Service another one, but not after a restart of the speaker"
         ),
     }
+}
+
+/// Advertisements that contradict each other announce nothing, and only the operator can say which is right.
+fn conflict(reason: &Reason) -> Option<Trouble> {
+    let is_conflict = matches!(reason, Reason::ConflictingAdvertisements { .. });
+    is_conflict.then(|| Trouble {
+        reason: "announceFailed",
+        message: reason.to_string(),
+    })
 }
 
 fn ips(offers: &[(IpAddr, Offer)]) -> impl Iterator<Item = IpAddr> {

@@ -180,6 +180,18 @@ pub fn adopt(stream: &TcpStream, options: &Options) -> io::Result<()> {
     apply(&socket, options)
 }
 
+/// Gives a connection that is under way other options: a new key in place of a former one, another TTL.
+///
+/// # Errors
+/// When the connection is gone, or has no key that could be replaced.
+pub fn retarget(stream: &TcpStream, options: &Options) -> io::Result<()> {
+    adopt(stream, options)?;
+    if options.key.is_some() {
+        set_key(stream, options.remote, options.key.as_ref())?;
+    }
+    Ok(())
+}
+
 fn socket(family: SocketAddr) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     Socket::new(Domain::for_address(family), kind, Some(Protocol::TCP))

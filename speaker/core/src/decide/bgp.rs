@@ -15,23 +15,58 @@ use crate::world::Record;
 /// Advertisements for the same route to the same peer add their communities up. When they ask for different
 /// LOCAL_PREF, nothing is announced.
 pub fn bgp(world: &World, service: &ServiceKey, node: &Name) -> Result<Vec<Announcement>, Reason> {
+    Ok(routes(world, service, node, false)?.into_announcements())
+}
+
+/// The same before it is told apart by what each peer is told. With `leaving` the exclude label of the node does not count: its
+/// routes stay for as long as it takes its leave.
+pub(crate) fn routes<'w>(
+    world: &'w World,
+    service: &ServiceKey,
+    node: &Name,
+    leaving: bool,
+) -> Result<Routes<'w>, Reason> {
     let record = addressed(world, service)?;
     let mut routes = Routes::default();
     let mut refusal = None;
     for ip in &record.ips {
-        if let Err(reason) = add_routes(world, service, record, *ip, node, &mut routes)? {
+        let on = On { node, leaving };
+        if let Err(reason) = add_routes(world, service, record, *ip, on, &mut routes)? {
             refusal.get_or_insert(reason);
         }
     }
     match refusal {
-        Some(reason) if routes.0.is_empty() => Err(reason),
-        _ => Ok(routes.into_announcements()),
+        Some(reason) if routes.told.is_empty() => Err(reason),
+        _ => Ok(routes),
     }
 }
 
-/// What is said of each prefix to each peer.
+/// Where routes are announced from.
+#[derive(Clone, Copy)]
+struct On<'a> {
+    node: &'a Name,
+    leaving: bool,
+}
+
+impl On<'_> {
+    fn available<'w>(&self, world: &'w World) -> Result<&'w Node, Reason> {
+        match available(world, self.node) {
+            Err(Reason::NodeLabeledExcludeBalancers { node }) if self.leaving => {
+                world.node(self.node).ok_or(Reason::NodeUnknown { node })
+            }
+            result => result,
+        }
+    }
+}
+
+/// The routes of a Service on a node.
 #[derive(Default)]
-struct Routes<'w>(BTreeMap<(&'w Name, IpNet), Attributes>);
+pub(crate) struct Routes<'w> {
+    /// What is said of each prefix to each peer.
+    told: BTreeMap<(&'w Name, IpNet), Attributes>,
+    /// By which advertisements.
+    by: Vec<(&'w BgpAdvertisement, IpNet)>,
+}
 
 struct Attributes {
     local_pref: Option<u32>,
@@ -39,16 +74,29 @@ struct Attributes {
 }
 
 impl<'w> Routes<'w> {
+    /// Every prefix with each advertisement that is for it.
+    pub(crate) fn advertised(&self) -> impl Iterator<Item = (&'w BgpAdvertisement, IpNet)> {
+        self.by.iter().copied()
+    }
+
+    /// The peers that are told anything.
+    pub(crate) fn peers(&self) -> BTreeSet<Name> {
+        self.told.keys().map(|(peer, _)| (*peer).clone()).collect()
+    }
+
     fn add(
         &mut self,
         peer: &'w Name,
         prefix: IpNet,
         advertisement: &BgpAdvertisement,
     ) -> Result<(), Reason> {
-        let route = self.0.entry((peer, prefix)).or_insert_with(|| Attributes {
-            local_pref: advertisement.local_pref,
-            communities: BTreeSet::new(),
-        });
+        let route = self
+            .told
+            .entry((peer, prefix))
+            .or_insert_with(|| Attributes {
+                local_pref: advertisement.local_pref,
+                communities: BTreeSet::new(),
+            });
         // Not asked for and 0 are the same on the wire.
         let first = route.local_pref.unwrap_or(0);
         let second = advertisement.local_pref.unwrap_or(0);
@@ -73,7 +121,7 @@ impl<'w> Routes<'w> {
                 local_pref: route.local_pref,
                 communities: route.communities.into_iter().collect(),
             };
-        self.0.into_iter().map(announcement).collect()
+        self.told.into_iter().map(announcement).collect()
     }
 }
 
@@ -83,37 +131,42 @@ fn add_routes<'w>(
     key: &ServiceKey,
     record: &Record,
     ip: IpAddr,
-    node: &Name,
+    on: On<'_>,
     routes: &mut Routes<'w>,
 ) -> Result<Result<(), Reason>, Reason> {
-    let advertisements = match advertisements(world, key, record, ip, node) {
+    let advertisements = match advertisements(world, key, record, ip, on) {
         Ok(advertisements) => advertisements,
         Err(reason) => return Ok(Err(reason)),
     };
-    let labels = &available(world, node)?.labels;
+    let labels = &on.available(world)?.labels;
     let mut told = false;
     for advertisement in advertisements {
+        let prefix = aggregate(ip, advertisement);
+        routes.by.push((advertisement, prefix));
         let named = |peer: &&BgpPeer| {
             advertisement.peers.is_empty() || advertisement.peers.contains(&peer.name)
         };
         let peers = world.config().peers.values().filter(named);
         for peer in peers.filter(|peer| peer.selects_node(labels)) {
-            routes.add(&peer.name, aggregate(ip, advertisement), advertisement)?;
+            routes.add(&peer.name, prefix, advertisement)?;
             told = true;
         }
     }
-    let no_peer = || Reason::NoPeer { node: node.clone() };
+    let no_peer = || Reason::NoPeer {
+        node: on.node.clone(),
+    };
     Ok(told.then_some(()).ok_or_else(no_peer))
 }
 
-/// The advertisements by which `node` announces `ip`: at least one.
+/// The advertisements by which a node announces `ip`: at least one.
 fn advertisements<'w>(
     world: &'w World,
     key: &ServiceKey,
     record: &Record,
     ip: IpAddr,
-    node: &Name,
+    on: On<'_>,
 ) -> Result<Vec<&'w BgpAdvertisement>, Reason> {
+    let node = on.node;
     let pool = world
         .pool_of(record, ip)
         .ok_or(Reason::IpNotAllowed { ip })?;
@@ -128,7 +181,7 @@ fn advertisements<'w>(
         let pool = pool.clone();
         return Err(Reason::NoMatchingAdvertisement { kind: KIND, pool });
     }
-    let Node { labels, .. } = available(world, node)?;
+    let Node { labels, .. } = on.available(world)?;
     advertisements.retain(|one| one.selects_node(labels));
     if advertisements.is_empty() {
         let node = node.clone();

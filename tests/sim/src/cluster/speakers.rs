@@ -289,6 +289,8 @@ impl Cluster {
                 ));
             }
             Output::Layer2(status) => self.speaker_reports(index, status),
+            // Nobody here has a BGP peer.
+            Output::Bgp(_) | Output::Peer(_) => {}
             Output::Listen {
                 interface,
                 arp,

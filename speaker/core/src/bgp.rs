@@ -1,0 +1,588 @@
+//! The BGP of one node: which peers it has, what each is told, and when it takes its leave.
+//!
+//! The sessions are `ironlb-bgp`'s ([`Peer`](ironlb_bgp::Peer)), so is what has been told to whom ([`Rib`]). This ties them to the
+//! configuration, to the node, its interfaces and its Services, and passes on what either wants done.
+
+pub mod io;
+mod leave;
+mod links;
+mod listening;
+mod neighbour;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ironlb_bgp::{
+    Agreement, Audience, Connection, Export, Input, Output, Rib, Route, RouteAttributes, Settings,
+    Standing, Stop,
+};
+use ironlb_l2::{DecodeError, Discovery, discovery};
+use ironlb_model::{BgpPeer, Family, Link, Name, Node, ServiceKey, Time};
+
+use crate::World;
+use crate::decide::{self, Reason};
+use crate::elect::name_hash;
+use io::{Door, News, Passphrase, PeerInput, PeerOutput, Target};
+use leave::Leave;
+use links::Links;
+use neighbour::Neighbour;
+
+/// The BGP of one node.
+pub(crate) struct Bgp {
+    node: Name,
+    seed: u64,
+    neighbours: BTreeMap<Name, Neighbour>,
+    rib: Rib,
+    links: Links,
+    discovery: Discovery,
+    /// Interfaces that routers are looked for on, by name.
+    discovering: BTreeMap<String, u32>,
+    secrets: BTreeMap<String, Passphrase>,
+    doors: BTreeMap<Door, BTreeMap<IpAddr, Option<Passphrase>>>,
+    leave: Leave,
+    /// Whether routes were announced before: a node that leaves has something to take leave of.
+    is_ready: bool,
+    is_finished: bool,
+    outputs: VecDeque<PeerOutput>,
+}
+
+impl fmt::Debug for Bgp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bgp")
+            .field("neighbours", &self.neighbours)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bgp {
+    pub(crate) fn new(node: Name) -> Self {
+        let seed = name_hash(&node);
+        Self {
+            seed,
+            neighbours: BTreeMap::new(),
+            rib: Rib::new(),
+            links: Links::default(),
+            discovery: Discovery::new(seed),
+            discovering: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            doors: BTreeMap::new(),
+            leave: Leave::default(),
+            is_ready: false,
+            is_finished: false,
+            outputs: VecDeque::new(),
+            node,
+        }
+    }
+
+    /// The configuration, the node or an interface may be another one. Says whether what the Services announce must be
+    /// [set](Self::set_service) anew.
+    pub(crate) fn configure(&mut self, now: Time, world: &World) -> bool {
+        // A node that the API does not know keeps the peers that it has: in doubt nothing changes.
+        let Some(node) = world.node(&self.node) else {
+            return false;
+        };
+        let was_leaving = self.leave.is_excluded();
+        let excluded = world.is_excluded(node);
+        self.leave.exclude(now, excluded, self.is_ready);
+        let before: BTreeSet<Audience> = self.audiences().cloned().collect();
+        self.drop_others(now, world, node);
+        for peer in world.config().peers.values() {
+            if peer.selects_node(&node.labels) && !self.leave.is_ending() {
+                self.apply(now, world, node, peer);
+            }
+        }
+        self.discover(now);
+        self.aim(now, world);
+        self.listen();
+        let after: BTreeSet<Audience> = self.audiences().cloned().collect();
+        before != after || was_leaving != excluded
+    }
+
+    /// What a Service announces now. Gives the peers that are told; when there are none, why not.
+    pub(crate) fn set_service(
+        &mut self,
+        now: Time,
+        world: &World,
+        key: &ServiceKey,
+    ) -> Result<BTreeSet<Name>, Reason> {
+        let leaving = self.leave.is_excluded();
+        let routes = decide::routes(world, key, &self.node, leaving);
+        let endpoints = world.endpoints().count_on(key, &self.node);
+        let audiences: BTreeSet<&Audience> = self.audiences().collect();
+        let mut wanted = Vec::new();
+        for (advertisement, prefix) in routes.iter().flat_map(decide::Routes::advertised) {
+            let family = Family::of(prefix.addr());
+            let attributes = RouteAttributes::of(advertisement, family, endpoints);
+            let attributes = Arc::new(attributes);
+            let told = audiences
+                .iter()
+                .filter(|one| one.hears(&advertisement.name));
+            wanted.extend(told.map(|audience| {
+                let attributes = Arc::clone(&attributes);
+                ((*audience).clone(), Route { prefix, attributes })
+            }));
+        }
+        self.rib.set_routes(now, key, wanted);
+        routes.map(|routes| routes.peers())
+    }
+
+    /// Every Service has been set.
+    pub(crate) fn set_ready(&mut self, now: Time) {
+        if !self.is_ready {
+            self.is_ready = true;
+            self.rib.set_ready(now);
+        }
+    }
+
+    /// An interface is there, or has changed.
+    pub(crate) fn apply_link(&mut self, now: Time, world: &World, link: &Link) {
+        if self.links.apply(link) {
+            self.follow_links(now, world);
+        }
+    }
+
+    /// An interface is gone.
+    pub(crate) fn delete_link(&mut self, now: Time, world: &World, index: u32) {
+        if self.links.delete(index) {
+            self.follow_links(now, world);
+        }
+    }
+
+    fn follow_links(&mut self, now: Time, world: &World) {
+        self.discover(now);
+        self.aim(now, world);
+        self.listen();
+    }
+
+    /// Something happened to a peer.
+    pub(crate) fn handle(&mut self, now: Time, world: &World, input: PeerInput) {
+        match input {
+            PeerInput::Connected {
+                peer,
+                connection,
+                local,
+                remote,
+            } => {
+                let input = Input::Connected {
+                    connection,
+                    local,
+                    remote,
+                };
+                self.tell(now, &peer, input);
+            }
+            PeerInput::Accepted {
+                number,
+                local,
+                remote,
+            } => self.accept(now, number, local, remote),
+            PeerInput::Closed {
+                peer,
+                connection,
+                error,
+            } => self.tell(now, &peer, Input::Closed { connection, error }),
+            PeerInput::Drained { peer, connection } => {
+                self.tell(now, &peer, Input::Drained(connection));
+            }
+            PeerInput::Bfd { key, up } => self.watched(now, key, up),
+            PeerInput::Secret { name, password } => {
+                match password {
+                    Some(password) => self.secrets.insert(name, password),
+                    None => self.secrets.remove(&name),
+                };
+                self.aim(now, world);
+                self.listen();
+            }
+            PeerInput::Shutdown => {
+                self.leave.end(now);
+                self.take_leave(now);
+            }
+        }
+    }
+
+    /// Bytes came in on a connection.
+    pub(crate) fn receive(&mut self, now: Time, peer: &Name, connection: Connection, bytes: &[u8]) {
+        if let Some(neighbour) = self.neighbours.get_mut(peer) {
+            neighbour.session.receive(now, connection, bytes);
+        }
+    }
+
+    /// A frame came in on a socket for router discovery.
+    pub(crate) fn handle_frame(
+        &mut self,
+        now: Time,
+        world: &World,
+        interface: u32,
+        frame: &[u8],
+    ) -> Result<(), DecodeError> {
+        self.discovery.handle_frame(now, interface, frame)?;
+        if self.collect_discovery() {
+            self.aim(now, world);
+            self.listen();
+        }
+        Ok(())
+    }
+
+    /// The time of [`deadline`](Self::deadline) has come; harmless when early.
+    pub(crate) fn tick(&mut self, now: Time) {
+        for neighbour in self.neighbours.values_mut() {
+            if neighbour.session.deadline().is_some_and(|due| due <= now) {
+                neighbour.session.handle(now, Input::Tick);
+            }
+        }
+        self.discovery.tick(now);
+        self.collect_discovery();
+        self.take_leave(now);
+    }
+
+    /// When to call [`tick`](Self::tick); `None` for never.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let sessions = self.neighbours.values();
+        let sessions = sessions.filter_map(|neighbour| neighbour.session.deadline());
+        let leaves = self.neighbours.values().filter_map(|neighbour| {
+            let announced = neighbour.standing != Standing::Gone;
+            self.leave.gone_at(&neighbour.config).filter(|_| announced)
+        });
+        let others = [self.rib.deadline(), self.discovery.deadline()];
+        sessions
+            .chain(leaves)
+            .chain(others.into_iter().flatten())
+            .min()
+    }
+
+    /// Lets what has changed out, and hands on what sessions want done. To be called after everything else here.
+    pub(crate) fn poll(&mut self, now: Time, outputs: &mut VecDeque<crate::Output>) {
+        self.rib.tick(now);
+        while self.step(now) {}
+        self.finish(now);
+        outputs.extend(self.outputs.drain(..).map(crate::Output::Peer));
+    }
+
+    /// One round over all peers; whether anything was done.
+    fn step(&mut self, now: Time) -> bool {
+        let mut done = false;
+        let mut ups = Vec::new();
+        for (name, neighbour) in &mut self.neighbours {
+            while let Some(output) = neighbour.session.poll() {
+                done = true;
+                match output {
+                    Output::Up { agreement, .. } => {
+                        neighbour.is_up = true;
+                        ups.push((name.clone(), agreement));
+                        self.outputs.push_back(session(name, News::Up));
+                    }
+                    Output::Down(cause) => {
+                        neighbour.is_up = false;
+                        self.rib.down(name);
+                        let news = News::Down(cause.to_string());
+                        self.outputs.push_back(session(name, news));
+                    }
+                    Output::Resend { family, framed } => self.rib.refresh(name, family, framed),
+                    other => self.outputs.extend(wire(name, neighbour, other)),
+                }
+            }
+        }
+        for (name, agreement) in ups {
+            self.announce_to(now, &name, &agreement);
+        }
+        for (name, neighbour) in &mut self.neighbours {
+            while neighbour.session.has_room() {
+                let Some(messages) = self.rib.poll(name) else {
+                    break;
+                };
+                done = true;
+                neighbour.session.send(now, messages);
+            }
+        }
+        done
+    }
+
+    fn announce_to(&mut self, now: Time, name: &Name, agreement: &Agreement) {
+        let Some(neighbour) = self.neighbours.get(name).filter(|one| one.is_up) else {
+            return;
+        };
+        let Some(local) = neighbour.local_addresses(&self.links) else {
+            return;
+        };
+        let export = Export {
+            asn: agreement.local_asn,
+            negotiated: agreement.wire,
+            max_length: agreement.max_length,
+            local,
+            standing: neighbour.standing,
+        };
+        let audience = neighbour.audience.clone();
+        self.rib.up(now, name, audience, export);
+    }
+
+    fn audiences(&self) -> impl Iterator<Item = &Audience> {
+        self.neighbours
+            .values()
+            .map(|neighbour| &neighbour.audience)
+    }
+
+    fn drop_others(&mut self, now: Time, world: &World, node: &Node) {
+        let peers = &world.config().peers;
+        let stays = |name: &Name| {
+            peers
+                .get(name)
+                .is_some_and(|one| one.selects_node(&node.labels))
+        };
+        let gone: Vec<Name> = self
+            .neighbours
+            .keys()
+            .filter(|name| !stays(name))
+            .cloned()
+            .collect();
+        for name in gone {
+            let Some(mut neighbour) = self.neighbours.remove(&name) else {
+                continue;
+            };
+            neighbour
+                .session
+                .handle(now, Input::Stop(Stop::Deconfigured));
+            while let Some(output) = neighbour.session.poll() {
+                if let Output::Down(cause) = &output {
+                    let news = News::Down(cause.to_string());
+                    self.outputs.push_back(session(&name, news));
+                }
+                self.outputs.extend(wire(&name, &neighbour, output));
+            }
+            self.rib.down(&name);
+            let unwatch = neighbour.watch(None);
+            self.outputs.extend(unwatch);
+        }
+    }
+
+    /// A peer of this node is to be as configured.
+    fn apply(&mut self, now: Time, world: &World, node: &Node, config: &BgpPeer) {
+        let audience = Audience::of(&config.name, world.config().bgp_advertisements.values());
+        let standing = self.leave.standing(now, config);
+        let address = neighbour::configured_address(config);
+        let interface = neighbour::interface(config);
+        let Some(known) = self.neighbours.get_mut(&config.name) else {
+            let router_id = self.links.router_id(address, interface, node);
+            let settings = Settings::new(config, router_id);
+            let seed = neighbour::seed(self.seed, &config.name);
+            // What a speaker before us left with the peer is known to the peer alone.
+            let restarted = !self.is_ready;
+            let mut new = Neighbour::new(now, config.clone(), settings, audience, seed, restarted);
+            new.standing = standing;
+            self.neighbours.insert(config.name.clone(), new);
+            return;
+        };
+        if known.config != *config {
+            // The identifier stays: another one is another session.
+            let router_id = known.session.settings().router_id;
+            let router_id = match (known.config.router_id, config.router_id) {
+                (Some(_), None) => self.links.router_id(address, interface, node),
+                _ => router_id,
+            };
+            let settings = Box::new(Settings::new(config, router_id));
+            known.session.handle(now, Input::Configure(settings));
+            known.config = config.clone();
+        }
+        if (&known.audience, known.standing) != (&audience, standing) {
+            (known.audience, known.standing) = (audience.clone(), standing);
+            self.rib.retarget(now, &config.name, audience, standing);
+        }
+    }
+
+    /// Looks for routers where a peer has no address, and nowhere else.
+    fn discover(&mut self, now: Time) {
+        let wanted = self.neighbours.values();
+        let wanted = wanted.filter_map(|one| neighbour::interface(&one.config));
+        let wanted: BTreeMap<String, (u32, discovery::Identity)> = wanted
+            .filter_map(|name| Some((name.to_owned(), self.links.identity(name)?)))
+            .collect();
+        self.discovering.retain(|name, index| {
+            let stays = wanted.get(name).is_some_and(|(wanted, _)| wanted == index);
+            if !stays {
+                self.discovery.stop(*index);
+                let interface = *index;
+                self.outputs.push_back(PeerOutput::Undiscover { interface });
+            }
+            stays
+        });
+        for (name, (interface, identity)) in wanted {
+            if self.discovering.insert(name.clone(), interface).is_none() {
+                self.outputs
+                    .push_back(PeerOutput::Discover { interface, name });
+            }
+            self.discovery.start(now, interface, identity);
+        }
+        self.collect_discovery();
+    }
+
+    /// Hands on what discovery wants sent; whether it has found somebody.
+    fn collect_discovery(&mut self) -> bool {
+        let mut found = false;
+        while let Some(output) = self.discovery.poll() {
+            match output {
+                discovery::Output::Send { interface, frame } => {
+                    self.outputs
+                        .push_back(PeerOutput::Frame { interface, frame });
+                }
+                discovery::Output::Neighbour { .. } => found = true,
+            }
+        }
+        found
+    }
+
+    /// Finds out where each peer is, and starts those that can be spoken with.
+    fn aim(&mut self, now: Time, world: &World) {
+        for (name, neighbour) in &mut self.neighbours {
+            let config = &neighbour.config;
+            let found = neighbour::interface(config).and_then(|name| {
+                let index = *self.discovering.get(name)?;
+                Some((index, self.discovery.neighbour(index)?))
+            });
+            let Some(password) = neighbour::password(config, &self.secrets) else {
+                continue;
+            };
+            let Some(target) = neighbour::target(config, found, password) else {
+                continue;
+            };
+            let vrf = config.vrf.as_deref();
+            let vrf = vrf
+                .and_then(|name| self.links.named(name))
+                .map(|link| link.index);
+            let profile = config.bfd_profile.as_ref();
+            let profile = profile.and_then(|name| world.config().bfd_profiles.get(name));
+            let watch = profile.map(|profile| {
+                let key = neighbour::watch_key(&target, vrf);
+                (key, ironlb_bfd::Settings::new(profile, false))
+            });
+            self.outputs.extend(neighbour.watch(watch));
+            if neighbour.target.as_ref() != Some(&target) {
+                neighbour.target = Some(target.clone());
+                let peer = name.clone();
+                self.outputs
+                    .push_back(PeerOutput::Retarget { peer, target });
+            }
+            if !neighbour.is_started && !self.leave.is_ending() {
+                neighbour.is_started = true;
+                neighbour.session.handle(now, Input::Start);
+            }
+        }
+    }
+
+    fn listen(&mut self) {
+        let doors = listening::doors(self.neighbours.values());
+        if doors != self.doors {
+            self.doors.clone_from(&doors);
+            self.outputs.push_back(PeerOutput::Listen(doors));
+        }
+    }
+
+    fn accept(&mut self, now: Time, number: u64, local: SocketAddr, remote: SocketAddr) {
+        let mut all = self.neighbours.iter_mut();
+        let found = all.find(|(_, neighbour)| neighbour.is_from(remote, local));
+        let adopted = found.and_then(|(name, neighbour)| {
+            let target = neighbour.target.clone()?;
+            Some((name, neighbour, target))
+        });
+        let Some((peer, neighbour, target)) = adopted else {
+            self.outputs.push_back(PeerOutput::Refuse { number });
+            return;
+        };
+        self.outputs.push_back(PeerOutput::Adopt {
+            number,
+            peer: peer.clone(),
+            target,
+        });
+        let input = Input::Accepted {
+            number,
+            local,
+            remote,
+        };
+        neighbour.session.handle(now, input);
+    }
+
+    fn watched(&mut self, now: Time, key: ironlb_bfd::Key, up: bool) {
+        for neighbour in self.neighbours.values_mut() {
+            if neighbour.is_watched_by(key) {
+                let input = if up { Input::BfdUp } else { Input::BfdDown };
+                neighbour.session.handle(now, input);
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Time, peer: &Name, input: Input) {
+        if let Some(neighbour) = self.neighbours.get_mut(peer) {
+            neighbour.session.handle(now, input);
+        }
+    }
+
+    /// Gives every peer the standing that the time has brought.
+    fn take_leave(&mut self, now: Time) {
+        for (name, neighbour) in &mut self.neighbours {
+            let standing = self.leave.standing(now, &neighbour.config);
+            if neighbour.standing != standing {
+                neighbour.standing = standing;
+                let audience = neighbour.audience.clone();
+                self.rib.retarget(now, name, audience, standing);
+            }
+        }
+    }
+
+    /// Ends the sessions of which leave has been taken, when the process is about to end.
+    fn finish(&mut self, now: Time) {
+        if !self.leave.is_ending() || self.is_finished {
+            return;
+        }
+        for (name, neighbour) in &mut self.neighbours {
+            let kept = self.leave.is_kept_by(&neighbour.config);
+            let told = !neighbour.is_up
+                || neighbour.standing == Standing::Gone && self.rib.is_up_to_date(name);
+            if !neighbour.is_started || !(kept || told) {
+                continue;
+            }
+            neighbour.is_started = false;
+            let stop = match kept {
+                true => Stop::Upgrade,
+                false => Stop::Shutdown(format!("node {} stops announcing", self.node)),
+            };
+            neighbour.session.handle(now, Input::Stop(stop));
+            self.outputs.extend(neighbour.watch(None));
+        }
+        while self.step(now) {}
+        if self
+            .neighbours
+            .values()
+            .all(|neighbour| !neighbour.is_started)
+        {
+            self.is_finished = true;
+            self.outputs.push_back(PeerOutput::Finished);
+        }
+    }
+}
+
+fn session(peer: &Name, news: News) -> PeerOutput {
+    let peer = peer.clone();
+    PeerOutput::Session { peer, news }
+}
+
+/// What a session wants done, for those who hold the sockets.
+fn wire(peer: &Name, neighbour: &Neighbour, output: Output) -> Option<PeerOutput> {
+    let peer = peer.clone();
+    Some(match output {
+        Output::Connect(connection) => PeerOutput::Connect {
+            peer,
+            connection,
+            target: Target::clone(neighbour.target.as_ref()?),
+        },
+        Output::Send { connection, bytes } => PeerOutput::Send {
+            peer,
+            connection,
+            bytes,
+        },
+        Output::Close(connection) => PeerOutput::Close { peer, connection },
+        Output::Failed(cause) => PeerOutput::Session {
+            peer,
+            news: News::Failed(cause.to_string()),
+        },
+        Output::Up { .. } | Output::Down(_) | Output::Resend { .. } => return None,
+    })
+}

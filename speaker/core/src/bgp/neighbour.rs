@@ -1,0 +1,190 @@
+//! One peer of this node: what is configured, what that makes of it here and now, and its session.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use ironlb_bgp::{Audience, LocalAddresses, Peer, Settings, Standing};
+use ironlb_model::bgp::{Password, PeerAsn, PeerEndpoint};
+use ironlb_model::{BgpPeer, Name, Time};
+
+use crate::elect::name_hash;
+
+use super::io::{Distance, Passphrase, PeerOutput, Target};
+use super::links::Links;
+
+/// A peer and its session.
+#[derive(Debug)]
+pub(super) struct Neighbour {
+    pub(super) config: BgpPeer,
+    pub(super) session: Peer,
+    /// What it is told by.
+    pub(super) audience: Audience,
+    /// What our routes are worth to it, as it was last said.
+    pub(super) standing: Standing,
+    /// Where it is; `None` while that is not known, or its password is not.
+    pub(super) target: Option<Target>,
+    /// The BFD session that watches it.
+    watch: Option<(ironlb_bfd::Key, ironlb_bfd::Settings)>,
+    pub(super) is_started: bool,
+    pub(super) is_up: bool,
+}
+
+impl Neighbour {
+    pub(super) fn new(
+        now: Time,
+        config: BgpPeer,
+        settings: Settings,
+        audience: Audience,
+        seed: u64,
+        restarted: bool,
+    ) -> Self {
+        Self {
+            session: Peer::new(now, settings, seed, restarted),
+            config,
+            audience,
+            standing: Standing::Serving,
+            target: None,
+            watch: None,
+            is_started: false,
+            is_up: false,
+        }
+    }
+
+    /// Whether a connection from `remote` to `local` may be from it.
+    pub(super) fn is_from(&self, remote: SocketAddr, local: SocketAddr) -> bool {
+        let expects = |target: &Target| {
+            target.remote.ip() == remote.ip()
+                && scope(target.remote).is_none_or(|index| scope(remote) == Some(index))
+        };
+        self.config.listen_port == Some(local.port())
+            && self.is_started
+            && self.target.as_ref().is_some_and(expects)
+    }
+
+    /// Has it watched by this BFD session, or none. Gives what is to be done for that.
+    pub(super) fn watch(
+        &mut self,
+        watch: Option<(ironlb_bfd::Key, ironlb_bfd::Settings)>,
+    ) -> Vec<PeerOutput> {
+        if self.watch == watch {
+            return Vec::new();
+        }
+        let former = std::mem::replace(&mut self.watch, watch.clone()).map(|(key, _)| key);
+        let left = former.filter(|key| watch.as_ref().is_none_or(|(new, _)| new != key));
+        let left = left.map(PeerOutput::Unwatch);
+        let new = watch.map(|(key, settings)| PeerOutput::Watch { key, settings });
+        left.into_iter().chain(new).collect()
+    }
+
+    pub(super) fn is_watched_by(&self, key: ironlb_bfd::Key) -> bool {
+        self.watch.as_ref().is_some_and(|(own, _)| *own == key)
+    }
+
+    /// Our addresses on its session, when it is up.
+    pub(super) fn local_addresses(&self, links: &Links) -> Option<LocalAddresses> {
+        let status = self.session.status();
+        let agreement = status.agreement?;
+        let connected = distance(&self.config) != Distance::Any;
+        Some(links.local_addresses(
+            agreement.local.ip(),
+            agreement.remote.ip(),
+            scope(agreement.remote),
+            connected,
+        ))
+    }
+}
+
+/// Where a peer is and how to speak with it; `found` is who was heard on the interface of an unnumbered one, and its index.
+pub(super) fn target(
+    config: &BgpPeer,
+    found: Option<(u32, Ipv6Addr)>,
+    password: Option<Passphrase>,
+) -> Option<Target> {
+    let remote = match &config.endpoint {
+        PeerEndpoint::Address(address) => SocketAddr::new(*address, config.port),
+        PeerEndpoint::Interface(_) => {
+            let (index, address) = found?;
+            SocketAddrV6::new(address, config.port, 0, index).into()
+        }
+    };
+    Some(Target {
+        remote,
+        source: config.source,
+        device: config.vrf.clone(),
+        distance: distance(config),
+        password,
+    })
+}
+
+/// The key of the BFD session with a peer at `target`.
+pub(super) fn watch_key(target: &Target, vrf: Option<u32>) -> ironlb_bfd::Key {
+    ironlb_bfd::Key {
+        peer: target.remote.ip(),
+        local: target.source,
+        interface: scope(target.remote),
+        vrf,
+        multihop: target.distance != Distance::Connected && target.distance != Distance::Secured(1),
+    }
+}
+
+/// A password that is configured, as far as it is known: the outer `None` says that it is not.
+pub(super) fn password(
+    config: &BgpPeer,
+    secrets: &BTreeMap<String, Passphrase>,
+) -> Option<Option<Passphrase>> {
+    match &config.password {
+        Password::None => Some(None),
+        Password::Plain(text) => Some(Some(Passphrase(text.as_str().into()))),
+        Password::Secret(name) => secrets.get(name).cloned().map(Some),
+    }
+}
+
+/// The interface of a link-local address.
+pub(super) fn scope(address: SocketAddr) -> Option<u32> {
+    match address {
+        SocketAddr::V6(address) if address.ip().is_unicast_link_local() => Some(address.scope_id()),
+        _ => None,
+    }
+}
+
+/// What a router does: an external peer is next door unless it is said to be farther, an internal one may be anywhere.
+fn distance(config: &BgpPeer) -> Distance {
+    if let Some(hops) = config.ttl_security_hops {
+        return Distance::Secured(hops);
+    }
+    let next_door = matches!(config.endpoint, PeerEndpoint::Interface(_));
+    if next_door || !config.ebgp_multihop && !is_internal(config) {
+        Distance::Connected
+    } else {
+        Distance::Any
+    }
+}
+
+fn is_internal(config: &BgpPeer) -> bool {
+    match config.peer_asn {
+        PeerAsn::Number(number) => number == config.local_asn.unwrap_or(config.my_asn),
+        PeerAsn::Internal => true,
+        PeerAsn::External => false,
+    }
+}
+
+/// The address that is configured, for what must be decided before a peer is found.
+pub(super) fn configured_address(config: &BgpPeer) -> Option<IpAddr> {
+    match &config.endpoint {
+        PeerEndpoint::Address(address) => Some(*address),
+        PeerEndpoint::Interface(_) => None,
+    }
+}
+
+/// The interface of an unnumbered peer.
+pub(super) fn interface(config: &BgpPeer) -> Option<&str> {
+    match &config.endpoint {
+        PeerEndpoint::Address(_) => None,
+        PeerEndpoint::Interface(name) => Some(name),
+    }
+}
+
+/// Varies jitter from peer to peer.
+pub(super) fn seed(node: u64, peer: &Name) -> u64 {
+    node ^ name_hash(peer)
+}

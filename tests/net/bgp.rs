@@ -1,0 +1,4 @@
+//! `ironlb standalone` and real routers: what a router learns from us, and what becomes of traffic.
+
+mod fabric;
+mod traffic;

@@ -1,0 +1,169 @@
+//! A top-of-rack router with a client behind it, and hosts that run `ironlb standalone`, each with a backend.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use ironlb_lab::backend::Program;
+use ironlb_lab::manifest::{endpoint_slice, file, node, pool};
+use ironlb_lab::router::{Frr, Router};
+use ironlb_lab::{Host, Lab, Link, Process, eventually_ok};
+
+/// How long anything may take to come true.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// The AS number of the hosts.
+pub(crate) const OUR_ASN: u32 = 64_512;
+
+/// The lab and its hosts.
+pub(crate) struct Fabric {
+    pub(crate) client: Host,
+    pub(crate) tor: Router,
+    pub(crate) nodes: Vec<Host>,
+    pub(crate) cables: Vec<Link>,
+    pub(crate) lab: Lab,
+}
+
+impl Fabric {
+    /// Nodes n1, n2, ... at 10.0.0.1, ... and fd00::1, ...; the router at .254 and ::fe, with `peers` in its BGP; the client behind
+    /// it at 10.1.0.100 and fd01::100. A pool of 192.0.2.0/28 and 2001:db8::/124.
+    pub(crate) fn new(name: &str, count: usize, peers: &str) -> Self {
+        let lab = Lab::new(name).unwrap();
+        let (rack, beyond) = (lab.switch("rack").unwrap(), lab.switch("beyond").unwrap());
+        let client = lab.host("client").unwrap();
+        client
+            .connect(&beyond, "eth0", &["10.1.0.100/24", "fd01::100/64"])
+            .unwrap();
+        let host = lab.router("tor").unwrap();
+        host.connect(&rack, "eth0", &["10.0.0.254/24", "fd00::fe/64"])
+            .unwrap();
+        host.connect(&beyond, "eth1", &["10.1.0.254/24", "fd01::fe/64"])
+            .unwrap();
+        client.add_route("0.0.0.0/0", "10.1.0.254").unwrap();
+        client.add_route("::/0", "fd01::fe").unwrap();
+        let (mut nodes, mut cables) = (Vec::new(), Vec::new());
+        let program = Program::find().unwrap();
+        for number in 1..=count {
+            let host = lab.host(&format!("n{number}")).unwrap();
+            let addresses = [format!("10.0.0.{number}"), format!("fd00::{number}")];
+            let networks = [
+                format!("{}/24", addresses[0]),
+                format!("{}/64", addresses[1]),
+            ];
+            cables.push(
+                host.connect(&rack, "eth0", &[&networks[0], &networks[1]])
+                    .unwrap(),
+            );
+            host.add_route("0.0.0.0/0", "10.0.0.254").unwrap();
+            host.add_route("::/0", "fd00::fe").unwrap();
+            let sockets = addresses.map(|address| SocketAddr::new(address.parse().unwrap(), 8080));
+            host.backend(&program, host.name(), &sockets).unwrap();
+            nodes.push(host);
+        }
+        let tor = Router::start(&host, Frr, peers).unwrap();
+        let fabric = Self {
+            client,
+            tor,
+            nodes,
+            cables,
+            lab,
+        };
+        fs::create_dir(fabric.manifests()).unwrap();
+        let pool = pool("first", "192.0.2.0/28, '2001:db8::/124'");
+        fabric.write("pool.yaml", &file(&[pool]));
+        for number in 1..=count {
+            let text = node(&format!("n{number}"), "");
+            fabric.write(&format!("node{number}.yaml"), &text);
+        }
+        fabric
+    }
+
+    pub(crate) fn manifests(&self) -> PathBuf {
+        self.lab.directory().join("manifests")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.lab.directory().join("state.json")
+    }
+
+    /// Puts a manifest there, as a careful writer does.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        crate::standalone::site::replace(&self.manifests().join(name), text);
+    }
+
+    /// A peer of all nodes; `spec` in flow style.
+    pub(crate) fn peer(&self, name: &str, spec: &str) {
+        let text = format!(
+            "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: {name}, namespace: metallb-system}}\n\
+             spec: {{myASN: {OUR_ASN}, {spec}}}\n"
+        );
+        self.write(&format!("peer-{name}.yaml"), &text);
+    }
+
+    /// An advertisement of the pool; `spec` in flow style.
+    pub(crate) fn advertise(&self, name: &str, spec: &str) {
+        let text = format!(
+            "apiVersion: metallb.io/v1beta1\nkind: BGPAdvertisement\nmetadata: {{name: {name}, namespace: metallb-system}}\n\
+             spec: {{{spec}}}\n"
+        );
+        self.write(&format!("advertisement-{name}.yaml"), &text);
+    }
+
+    /// A Service of both families on port 80 with these nodes' backends; `extra` goes into its spec.
+    pub(crate) fn service(&self, name: &str, endpoints: &[usize], extra: &str) {
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  type: LoadBalancer\n  \
+             ipFamilyPolicy: RequireDualStack\n  ports:\n  - {{name: t, port: 80}}\n{extra}"
+        );
+        self.write(&format!("{name}.yaml"), &text);
+        self.endpoints(name, endpoints);
+    }
+
+    /// The EndpointSlices of a Service.
+    pub(crate) fn endpoints(&self, name: &str, endpoints: &[usize]) {
+        let slice = |family: &str, prefix: &str| {
+            let names: Vec<String> = endpoints
+                .iter()
+                .map(|number| format!("n{number}"))
+                .collect();
+            let address = |(number, name)| (format!("{prefix}{number}"), name);
+            let names = names.iter().map(String::as_str);
+            let endpoints: Vec<_> = endpoints.iter().zip(names).map(address).collect();
+            endpoint_slice(
+                name,
+                family,
+                &endpoints,
+                "{name: t, port: 8080, protocol: TCP}",
+            )
+        };
+        let slices = [slice("IPv4", "10.0.0."), slice("IPv6", "fd00::")];
+        self.write(&format!("{name}-endpoints.yaml"), &file(&slices));
+    }
+
+    /// Starts ironlb on a node, with forwarding; the first allocates, the others follow.
+    pub(crate) fn start(&self, number: usize) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ironlb"));
+        command.arg("standalone").arg("-f").arg(self.manifests());
+        command.arg("--state").arg(self.state());
+        command.args(["--node", &format!("n{number}"), "--forward", "nftables"]);
+        if number > 1 {
+            command.arg("--follow");
+        }
+        let process = self.nodes[number - 1].spawn_as("ironlb", command).unwrap();
+        process.wait_for_line("started", LIMIT).unwrap();
+        process
+    }
+
+    /// Waits until the client is answered at an address, and gives the backend's name.
+    pub(crate) fn reach(&self, address: &str) -> String {
+        let address: IpAddr = address.parse().unwrap();
+        let server = SocketAddr::new(address, 80);
+        eventually_ok(&format!("{address} is served"), LIMIT, || {
+            self.client.tcp_get(server)
+        })
+        .unwrap()
+        .backend
+    }
+}
