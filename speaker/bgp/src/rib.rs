@@ -132,16 +132,22 @@ impl Rib {
         self.drop_empty(id);
     }
 
-    /// `peer` is told what this audience is, with this standing; what is different is announced in place. Without a session,
-    /// nothing.
-    pub fn retarget(&mut self, now: Time, peer: &Name, audience: Audience, standing: Standing) {
-        let Some(group) = self.group_of(peer) else {
-            return;
-        };
-        let mut export = group.export().clone();
-        export.standing = standing;
-        self.retargets.insert(peer.clone(), (audience, export));
-        self.window.open(now);
+    /// `peer` is told what this audience is, in this way; what is different is announced in place. For a change of standing, of
+    /// our addresses or of the advertisements; what the session negotiated stays. Without a session, nothing.
+    pub fn retarget(&mut self, now: Time, peer: &Name, audience: Audience, export: Export) {
+        if self.peers.contains_key(peer) {
+            self.retargets.insert(peer.clone(), (audience, export));
+            self.window.open(now);
+        }
+    }
+
+    /// What `peer` is told, and how; `None` without a session.
+    pub fn target(&self, peer: &Name) -> Option<(&Audience, &Export)> {
+        if let Some((audience, export)) = self.retargets.get(peer) {
+            return Some((audience, export));
+        }
+        self.group_of(peer)
+            .map(|group| (group.audience(), group.export()))
     }
 
     /// `peer` asks for all routes of `family` again (RFC 2918): between BoRR and EoRR when `framed` (RFC 7313).

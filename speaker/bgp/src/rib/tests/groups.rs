@@ -2,6 +2,13 @@
 
 use super::*;
 
+fn stand(rib: &mut Rib, now: Time, peer: &Name, standing: Standing) {
+    let (audience, export) = rib.target(peer).unwrap();
+    let (audience, mut export) = (audience.clone(), export.clone());
+    export.standing = standing;
+    rib.retarget(now, peer, audience, export);
+}
+
 #[test]
 fn peers_that_hear_the_same_share_every_byte() {
     let mut rib = ready();
@@ -138,9 +145,9 @@ fn leaving_is_told_once_to_all_and_in_place() {
         .clone()
         .map(|peer| connect(&mut rib, &peer, internal()));
     let written = rib.statistics().written.times;
-    let mut stand = |rib: &mut Rib, now, standing| {
+    let mut all_stand = |rib: &mut Rib, now, standing| {
         for peer in &names {
-            rib.retarget(now, peer, everybody(), standing);
+            stand(rib, now, peer, standing);
         }
         rib.tick(now);
         for (router, peer) in routers.iter_mut().zip(&names) {
@@ -151,7 +158,7 @@ fn leaving_is_told_once_to_all_and_in_place() {
             .map(|router| router.routes.clone())
             .collect::<Vec<_>>()
     };
-    let left = stand(&mut rib, Time::from_millis(20), Standing::Leaving);
+    let left = all_stand(&mut rib, Time::from_millis(20), Standing::Leaving);
     for routes in &left {
         assert_eq!(routes.len(), 5000);
         for (attributes, _) in routes.values() {
@@ -161,12 +168,12 @@ fn leaving_is_told_once_to_all_and_in_place() {
         }
     }
     assert_eq!(rib.statistics().written.times, written + 1);
-    let gone = stand(&mut rib, Time::from_millis(40), Standing::Gone);
+    let gone = all_stand(&mut rib, Time::from_millis(40), Standing::Gone);
     assert!(gone.iter().all(BTreeMap::is_empty));
     // What changes while nothing is announced is known when it is again.
     rib.set_routes(Time::from_millis(50), &service("a"), [plain(host(7))]);
     rib.tick(Time::from_millis(60));
-    let back = stand(&mut rib, Time::from_millis(80), Standing::Serving);
+    let back = all_stand(&mut rib, Time::from_millis(80), Standing::Serving);
     assert!(back.iter().all(|routes| routes.len() == 1));
     assert_eq!(routers.iter().map(|router| router.idle).sum::<usize>(), 0);
     assert_eq!(rib.statistics().groups, 1);
@@ -181,10 +188,10 @@ fn one_peer_is_drained_and_the_others_hear_nothing_of_it() {
         connect(&mut rib, "other", external()),
     );
     let heard = other.bytes;
-    rib.retarget(
+    stand(
+        &mut rib,
         Time::from_millis(20),
         &name("drained"),
-        everybody(),
         Standing::Leaving,
     );
     rib.tick(Time::from_millis(20));
@@ -193,10 +200,10 @@ fn one_peer_is_drained_and_the_others_hear_nothing_of_it() {
     assert_eq!(other.bytes, heard);
     assert_eq!(drained.announcements, 200);
     assert_eq!(rib.statistics().groups, 2);
-    rib.retarget(
+    stand(
+        &mut rib,
         Time::from_millis(40),
         &name("drained"),
-        everybody(),
         Standing::Serving,
     );
     rib.tick(Time::from_millis(40));
@@ -227,7 +234,7 @@ fn a_peer_that_is_told_by_others_hears_only_what_is_different() {
         Time::from_millis(20),
         &name("a"),
         audience("other"),
-        Standing::Serving,
+        external(),
     );
     rib.tick(Time::from_millis(20));
     router.catch_up(&mut rib, &name("a"));
@@ -244,7 +251,7 @@ fn a_peer_that_came_from_another_group_is_told_of_the_end_of_what_it_heard_there
     let mut router = connect(&mut rib, "a", external());
     // Somebody else keeps the other group in being.
     rib.up(Time::ZERO, &name("b"), other.clone(), external());
-    rib.retarget(Time::from_millis(20), &name("a"), other, Standing::Serving);
+    rib.retarget(Time::from_millis(20), &name("a"), other, external());
     rib.tick(Time::from_millis(20));
     // Before it is told that there is no such route there, there is, and then there is none again.
     rib.set_routes(Time::from_millis(40), &service("b"), there);
@@ -254,4 +261,22 @@ fn a_peer_that_came_from_another_group_is_told_of_the_end_of_what_it_heard_there
     rib.tick(Time::from_millis(60));
     router.catch_up(&mut rib, &name("a"));
     assert_eq!(router.routes.len(), 0);
+}
+
+#[test]
+fn an_address_that_comes_later_is_the_next_hop_from_then_on() {
+    let mut rib = ready();
+    let both = [plain(host(1)), plain(net("2001:db8:1::/64"))];
+    rib.set_routes(Time::ZERO, &service("a"), both);
+    let mut export = external();
+    let address = export.local.v6.take();
+    let mut router = connect(&mut rib, "a", export.clone());
+    assert_eq!(router.prefixes(), ["10.0.0.1/32"]);
+    export.local.v6 = address;
+    rib.retarget(Time::from_millis(20), &name("a"), everybody(), export);
+    rib.tick(Time::from_millis(20));
+    router.catch_up(&mut rib, &name("a"));
+    assert_eq!(router.prefixes(), ["10.0.0.1/32", "2001:db8:1::/64"]);
+    assert_eq!((router.announcements, router.idle), (2, 0));
+    assert_eq!(rib.unsendable(&name("a")).count(), 0);
 }

@@ -142,10 +142,11 @@ impl Model {
                 rib.refresh(&peer(*number), Family::ALL[usize::from(*v6)], *framed);
             }
             Step::Retarget(number, audience, number_of_standing) => {
-                let standing = standing(*number_of_standing);
-                rib.retarget(*now, &peer(*number), told(*audience), standing);
+                let mut wanted = export(*number);
+                wanted.standing = standing(*number_of_standing);
+                rib.retarget(*now, &peer(*number), told(*audience), wanted.clone());
                 if let Some((heard, export, _)) = self.sessions.get_mut(number) {
-                    (*heard, export.standing) = (*audience, standing);
+                    (*heard, *export) = (*audience, wanted);
                 }
             }
             Step::Read(number, times) => {
