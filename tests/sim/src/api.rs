@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ironlb_controller_core::io::{StatusWrite, WriteOutcome};
+use ironlb_controller_core::lease::{Lease, LeaseWrite};
 use ironlb_model::{
     Config, EndpointSlice, Ingress, Name, Namespace, Node, Service, ServiceKey, SliceKey,
 };
@@ -98,6 +99,9 @@ pub struct Api {
     created: u64,
     status_writes: u64,
     clears_status: bool,
+    /// The Lease of the controllers, and how often it was written.
+    lease: Option<Lease>,
+    lease_writes: u64,
 }
 
 impl Api {
@@ -199,6 +203,29 @@ impl Api {
             Key::Service(write.service.clone()),
             Some(Object::Service(Box::new(service))),
         );
+        WriteOutcome::Done
+    }
+
+    /// The Lease of the controllers.
+    pub const fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// Writes the Lease, when its version still is the one that the writer has seen.
+    pub fn write_lease(&mut self, write: &LeaseWrite) -> WriteOutcome {
+        let current = self.lease.as_ref().map(|lease| &lease.resource_version);
+        if current != write.resource_version.as_ref() {
+            return WriteOutcome::Conflict;
+        }
+        self.lease_writes += 1;
+        let stamp: Arc<str> = self.lease_writes.to_string().into();
+        self.lease = Some(Lease {
+            holder: Arc::clone(&write.holder),
+            duration: write.duration,
+            renewed: Arc::clone(&stamp),
+            transitions: write.transitions,
+            resource_version: stamp,
+        });
         WriteOutcome::Done
     }
 
@@ -311,6 +338,26 @@ mod tests {
         let again = api.service(&key).unwrap();
         assert!(again.ingress.is_empty());
         assert_ne!(again.uid, uid);
+    }
+
+    #[test]
+    fn the_lease_is_written_on_its_version_alone() {
+        let mut api = Api::default();
+        let write = |version: Option<&str>| LeaseWrite {
+            holder: "me".into(),
+            duration: std::time::Duration::from_secs(15),
+            transitions: 0,
+            acquires: true,
+            resource_version: version.map(Into::into),
+        };
+        assert_eq!(api.write_lease(&write(None)), WriteOutcome::Done);
+        assert_eq!(api.write_lease(&write(None)), WriteOutcome::Conflict);
+        let version = api.lease().unwrap().resource_version.clone();
+        assert_eq!(api.write_lease(&write(Some(&version))), WriteOutcome::Done);
+        assert_eq!(
+            api.write_lease(&write(Some(&version))),
+            WriteOutcome::Conflict
+        );
     }
 
     #[test]

@@ -7,17 +7,19 @@
 mod api_side;
 mod controllers;
 mod faults;
+mod leadership;
 mod speakers;
 mod users;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ironlb_controller_core::io::{StatusWrite, WriteOutcome};
+use ironlb_controller_core::io::WriteOutcome;
+use ironlb_controller_core::lease;
 use ironlb_model::{Link, ServiceKey, Time};
 
 use crate::api::{Api, Kind};
@@ -28,6 +30,8 @@ use crate::profile::Profile;
 use crate::rng::Rng;
 use crate::schedule::Schedule;
 use crate::watch::Informer;
+
+use controllers::Sent;
 
 pub use controllers::ControllerHost;
 pub use speakers::SpeakerHost;
@@ -46,7 +50,7 @@ pub struct Cluster {
     pub machines: Vec<Machine>,
     /// The speakers, by machine.
     pub speakers: Vec<SpeakerHost>,
-    /// The controllers: one, and at times a second.
+    /// The controllers: two, of which one leads; or without an election one, and at times a second.
     pub controllers: Vec<ControllerHost>,
     /// The clients, with the segment that they are on.
     pub clients: Vec<(usize, Client)>,
@@ -54,17 +58,23 @@ pub struct Cluster {
     pub heard: Vec<(usize, crate::frame::Claim)>,
     /// What is to be counted.
     pub counts: Counts,
-    /// Whether some address has two owners, rightly, at rest.
-    pub disputed: bool,
     now: Time,
     rng: Rng,
     schedule: Schedule<Happening>,
     api_up: bool,
+    /// Controllers that are stopped for a while, and what they will hear of then.
+    frozen: BTreeMap<usize, Vec<Happening>>,
+    /// The last write that was accepted for each Service.
+    accepted: BTreeMap<ServiceKey, Rc<Sent>>,
+    /// How often a controller took office.
+    terms: u64,
     /// Processes that cannot reach the API server.
     cut_off: BTreeSet<Process>,
     answers_lost: bool,
     writes_refused: bool,
     frames_lost: bool,
+    /// Whether some requests take their time.
+    slow: bool,
     violation: Option<Violation>,
 }
 
@@ -117,6 +127,10 @@ pub struct Counts {
     pub answered: u64,
     /// Addresses that two Services shared at rest.
     pub shared: u64,
+    /// Times that a controller began to lead when another still believed that it did.
+    pub overlaps: u64,
+    /// Writes that were not begun because their controller had the lead no more.
+    pub withheld: u64,
 }
 
 /// Something that must never be.
@@ -167,7 +181,9 @@ enum Happening {
     WriteArrives {
         controller: usize,
         life: u64,
-        write: Rc<StatusWrite>,
+        write: Rc<Sent>,
+        /// Whether the controller has been told already that it failed.
+        told: bool,
     },
     Written {
         controller: usize,
@@ -198,6 +214,33 @@ enum Happening {
     ClientSends {
         client: usize,
     },
+    CandidateWakes {
+        controller: usize,
+        process: u64,
+        at: Time,
+    },
+    LeaseArrives {
+        controller: usize,
+        process: u64,
+        request: u64,
+        write: Option<lease::LeaseWrite>,
+    },
+    LeaseAnswered {
+        controller: usize,
+        process: u64,
+        request: u64,
+        answer: Box<lease::Input>,
+    },
+    Retires {
+        controller: usize,
+        process: u64,
+        until: Time,
+    },
+    Ends {
+        controller: usize,
+        process: u64,
+    },
+    Crash(Process),
     UserActs,
     FaultStrikes,
     FaultEnds(faults::Fault),
@@ -218,15 +261,18 @@ impl Cluster {
             clients: Vec::new(),
             heard: Vec::new(),
             counts: Counts::default(),
-            disputed: false,
             now: Time::from_secs(1),
             rng,
             schedule: Schedule::default(),
             api_up: true,
+            frozen: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            terms: 0,
             cut_off: BTreeSet::new(),
             answers_lost: false,
             writes_refused: false,
             frames_lost: false,
+            slow: false,
             violation: None,
         };
         cluster.history.note(
@@ -298,6 +344,12 @@ impl Cluster {
     }
 
     fn happen(&mut self, happening: Happening) {
+        let frozen = happening
+            .controller()
+            .and_then(|index| self.frozen.get_mut(&index));
+        if let Some(held) = frozen {
+            return held.push(happening);
+        }
         match happening {
             Happening::Start { process } => self.start(process),
             Happening::Wake { process, life, at } => self.wake(process, life, at),
@@ -326,8 +378,9 @@ impl Cluster {
                 controller,
                 life,
                 write,
+                told,
             } => {
-                self.write_arrives(controller, life, &write);
+                self.write_arrives(controller, life, &write, told);
             }
             Happening::Written {
                 controller,
@@ -355,6 +408,37 @@ impl Cluster {
             } => self.check_takeover(machine, life, since, ip, &links),
             Happening::ClientWakes { client } => self.client_wakes(client),
             Happening::ClientSends { client } => self.client_sends(client),
+            Happening::CandidateWakes {
+                controller,
+                process,
+                at,
+            } => self.candidate_wakes(controller, process, at),
+            Happening::LeaseArrives {
+                controller,
+                process,
+                request,
+                write,
+            } => {
+                self.lease_arrives(controller, process, request, write.as_ref());
+            }
+            Happening::LeaseAnswered {
+                controller,
+                process,
+                request,
+                answer,
+            } => {
+                self.lease_answered(controller, process, request, *answer);
+            }
+            Happening::Retires {
+                controller,
+                process,
+                until,
+            } => self.retires(controller, process, until),
+            Happening::Ends {
+                controller,
+                process,
+            } => self.ends(controller, process),
+            Happening::Crash(process) => self.crash(process),
             Happening::UserActs => self.user_acts(),
             Happening::FaultStrikes => self.fault_strikes(),
             Happening::FaultEnds(fault) => self.end_fault(fault),
@@ -366,9 +450,11 @@ impl Cluster {
         self.note(format_args!("{process} starts"));
         match process {
             Process::Controller(index) => self.start_controller(index),
-            Process::Speaker(index) => self.start_speaker(index),
+            Process::Speaker(index) => {
+                self.start_speaker(index);
+                self.connect_all(process);
+            }
         }
-        self.connect_all(process);
     }
 
     fn wake(&mut self, process: Process, life: u64, at: Time) {

@@ -12,14 +12,11 @@ use ironlb_model::{
     ServiceKey, SliceKey, TrafficPolicy,
 };
 
-use crate::profile::Profile;
+use crate::profile::{Habits, Profile};
 use crate::rng::Rng;
 
 /// The namespaces; they are always there.
 pub const NAMESPACES: [&str; 3] = ["default", "team-a", "team-b"];
-
-/// How many Service names there are.
-pub const SERVICES: u64 = 12;
 
 /// The Service of this number.
 pub fn service_key(number: u64) -> ServiceKey {
@@ -71,13 +68,13 @@ pub fn service(rng: &mut Rng, profile: &Profile, key: ServiceKey, now: i64) -> S
     if rng.chance(30) {
         service.traffic_policy = TrafficPolicy::Local;
     }
-    if rng.chance(45) {
+    if rng.chance(profile.habits.sharing) {
         service.sharing_key = sharing_key(rng);
     }
     if rng.chance(8) {
         service.requested_pool = Some(format!("pool-{}", rng.below(5)));
     }
-    if rng.chance(12) {
+    if rng.chance(profile.habits.requests) {
         request(rng, &mut service);
     }
     service
@@ -222,15 +219,15 @@ pub fn universe() -> Vec<IpAddr> {
 }
 
 /// A pool of these ranges.
-pub fn pool(rng: &mut Rng, name: Name, ranges: Vec<Range>) -> Pool {
+pub fn pool(rng: &mut Rng, habits: &Habits, name: Name, ranges: Vec<Range>) -> Pool {
     Pool {
         name,
         labels: labels(rng, "tier", ["gold", "lead"]),
         ranges,
         auto_assign: rng.chance(93),
         avoid_buggy_ips: rng.chance(20),
-        allocation: rng.chance(20).then(|| allocation(rng)),
-        on_removal: match rng.chance(10) {
+        allocation: rng.chance(habits.reserved).then(|| allocation(rng)),
+        on_removal: match rng.chance(habits.hold) {
             true => OnRemoval::Hold,
             false => OnRemoval::Move,
         },
@@ -262,7 +259,7 @@ pub fn allocation(rng: &mut Rng) -> ServiceAllocation {
 }
 
 /// An L2Advertisement.
-pub fn advertisement(rng: &mut Rng, name: Name) -> L2Advertisement {
+pub fn advertisement(rng: &mut Rng, habits: &Habits, name: Name) -> L2Advertisement {
     let mut pools = PoolSelection::default();
     match rng.below(10) {
         0 | 1 => drop(pools.names.insert(format!("pool-{}", rng.below(5)).into())),
@@ -292,7 +289,7 @@ pub fn advertisement(rng: &mut Rng, name: Name) -> L2Advertisement {
         services,
         interfaces,
         preferred_nodes: preferred_nodes(rng),
-        election: match rng.chance(20) {
+        election: match rng.chance(habits.compat) {
             true => Election::MetallbCompat,
             false => Election::Rendezvous,
         },

@@ -118,7 +118,6 @@ fn examine_answers(cluster: &mut Cluster, world: &Seen, answers: &Answers) {
         cluster.profile.ignore_exclude_label,
     );
     let mut owners = BTreeMap::new();
-    cluster.disputed = false;
     for ip in draw::universe() {
         let none = BTreeMap::new();
         let heard = answers.get(&ip).unwrap_or(&none);
@@ -127,7 +126,7 @@ fn examine_answers(cluster: &mut Cluster, world: &Seen, answers: &Answers) {
                 cluster.counts.answered += 1;
                 owners.insert(ip, owner);
             }
-            Ok(None) => cluster.disputed |= !heard.is_empty(),
+            Ok(None) => {}
             Err(reason) => {
                 let detail = format!("{ip} was answered by {heard:?}: {reason}");
                 cluster.violated(
@@ -150,21 +149,13 @@ fn judge_answers(
     heard: &BTreeMap<usize, Vec<Mac>>,
 ) -> Result<Option<usize>, String> {
     let holders: Vec<&Service> = rules.holders(ip).collect();
-    let claims = holders.iter().map(|service| rules.candidates(service, ip));
-    let claims: Vec<BTreeSet<Name>> = claims.filter(|nodes| !nodes.is_empty()).collect();
     let answering: BTreeSet<usize> = heard
         .values()
         .flatten()
         .copied()
         .filter_map(machine_of)
         .collect();
-    let union: BTreeSet<Name> = claims.iter().flatten().cloned().collect();
-    let common = union
-        .iter()
-        .filter(|node| claims.iter().all(|nodes| nodes.contains(*node)));
-    let common: BTreeSet<Name> = common.cloned().collect();
-    let allowed = if common.is_empty() { &union } else { &common };
-    let compat = claims.len() > 1 && holders.iter().any(|service| is_compat(rules, service, ip));
+    let allowed = allowed(rules, &holders, ip);
     let name = |machine: &usize| {
         cluster
             .machines
@@ -179,16 +170,6 @@ fn judge_answers(
         {
             None if !allowed.is_empty() => Err(format!("one of {allowed:?} should")),
             _ => Ok(None),
-        };
-    }
-    // MetalLB's election lets each Service decide for itself, so two that share an address may disagree. It is a fault of
-    // MetalLB's that a mixed cluster must have too.
-    if compat {
-        let right = names.is_subset(&union);
-        return if right {
-            Ok(None)
-        } else {
-            Err(format!("only {union:?} may"))
         };
     }
     let (Some(owner), Some(machine), 1) = (names.first(), answering.first(), names.len()) else {
@@ -214,6 +195,24 @@ fn judge_answers(
         }
     }
     Ok(Some(*machine))
+}
+
+/// The nodes one of which is to answer for an address: those that may for its oldest Service and, of these, for each
+/// younger one that has any of them.
+fn allowed(rules: &announcement::Rules<'_>, holders: &[&Service], ip: IpAddr) -> BTreeSet<Name> {
+    let mut by_age = holders.to_vec();
+    by_age.sort_by_key(|service| (service.created, &service.key));
+    let mut allowed = BTreeSet::new();
+    for service in by_age {
+        let nodes = rules.candidates(service, ip);
+        let common: BTreeSet<Name> = allowed.intersection(&nodes).cloned().collect();
+        if allowed.is_empty() {
+            allowed = nodes;
+        } else if !common.is_empty() {
+            allowed = common;
+        }
+    }
+    allowed
 }
 
 /// Where a node is heard when it answers for an address, and with which Ethernet address.
@@ -340,8 +339,7 @@ pub fn rest(cluster: &mut Cluster, time: Duration) -> Result<(), Violation> {
     let before = cluster.counts;
     cluster.run_for(time)?;
     let after = cluster.counts;
-    // Two nodes that both own an address, as MetalLB's election has it, tell of each other for ever.
-    let quiet = after.events == before.events || cluster.disputed;
+    let quiet = after.events == before.events;
     if !quiet || after.writes != before.writes || after.layer2 != before.layer2 {
         let detail = format!("{before:?} became {after:?}");
         cluster.violated("at rest, nothing is written or said", detail);

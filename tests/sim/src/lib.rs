@@ -86,6 +86,8 @@ fn play(cluster: &mut Cluster) -> Result<(), Violation> {
         cluster.heal();
         cluster.repair();
         cluster.run_for(SETTLE)?;
+        cluster.use_every_address();
+        cluster.run_for(PROBES)?;
         examine::examine(cluster)?;
         examine::rest(cluster, REST)?;
     }
@@ -115,6 +117,8 @@ impl fmt::Display for Failure {
 const START: Duration = Duration::from_secs(5);
 /// How long after the last change and the last fault everything must be in order.
 const SETTLE: Duration = Duration::from_secs(120);
+/// How long a host that uses an address at which nobody answers takes to notice.
+const PROBES: Duration = Duration::from_secs(10);
 /// How long it must then stay so.
 const REST: Duration = Duration::from_secs(60);
 /// How many lines of its history a failing run shows.

@@ -29,13 +29,46 @@ pub struct Profile {
     pub pause: Duration,
     /// The longest usual delay of a watch.
     pub lag: Duration,
-    /// Whether a controller starts only when no write of a former one can still arrive, and reads nothing old when
-    /// it does. Without, a double allocation cannot be avoided by anybody and must be mended instead.
-    pub fenced: bool,
+    /// Whether the controllers elect one that writes, by a Lease, and read nothing old. Without, a double allocation cannot
+    /// be avoided by anybody and must be mended instead.
+    pub elected: bool,
     /// Frames lost, per cent.
     pub loss: u64,
     /// Whether the API server clears the status of a Service that ceases to be a LoadBalancer.
     pub clears_status: bool,
+    /// What its users like to write.
+    pub habits: Habits,
+}
+
+/// How often, per cent, users write what not everybody writes.
+#[derive(Clone, Debug)]
+pub struct Habits {
+    /// How many Services there may be.
+    pub services: u64,
+    /// Services with a sharing key.
+    pub sharing: u64,
+    /// Services that ask for addresses.
+    pub requests: u64,
+    /// Pools that hold on to what they have given (`onRemoval: Hold`).
+    pub hold: u64,
+    /// Pools that are not for everybody, or have a priority.
+    pub reserved: u64,
+    /// Advertisements with MetalLB's election.
+    pub compat: u64,
+}
+
+impl Habits {
+    fn draw(rng: &mut Rng) -> Self {
+        let mut often = |usual, often| if rng.chance(20) { often } else { usual };
+        Self {
+            services: often(12, 30),
+            sharing: often(45, 85),
+            requests: often(12, 45),
+            hold: often(10, 50),
+            reserved: often(20, 60),
+            compat: often(20, 100),
+        }
+    }
 }
 
 impl Profile {
@@ -43,18 +76,23 @@ impl Profile {
     pub fn draw(rng: &mut Rng) -> Self {
         Self {
             machines: 3 + usize::try_from(rng.below(3)).unwrap_or(0),
-            segments: 1 + usize::from(rng.chance(40)),
+            segments: 1 + usize::from(rng.chance(45)) + usize::from(rng.chance(20)),
             families: draw_families(rng),
             class: rng.chance(25).then(|| "ironlb.example/lan".to_owned()),
             ignore_exclude_label: rng.chance(10),
             rounds: 3,
             changes: 25 + rng.below(60),
-            faults: rng.below(9),
+            faults: if rng.chance(25) {
+                8 + rng.below(20)
+            } else {
+                rng.below(9)
+            },
             pause: rng.millis(200, 4_000),
             lag: rng.millis(5, 1_500),
-            fenced: rng.chance(80),
+            elected: rng.chance(80),
             loss: if rng.chance(20) { 1 + rng.below(15) } else { 0 },
             clears_status: rng.chance(50),
+            habits: Habits::draw(rng),
         }
     }
 }

@@ -83,9 +83,17 @@ fn few_seeds_see_all_that_can_go_wrong() {
             total(|counts| counts.answered),
         ),
         ("addresses shared at rest", total(|counts| counts.shared)),
+        (
+            "controllers that led while another believed it did",
+            total(|counts| counts.overlaps),
+        ),
+        (
+            "writes withheld for want of the lead",
+            total(|counts| counts.withheld),
+        ),
     ] {
         println!("{what}: {count}");
-        assert!(count > 10, "{what}: {count}");
+        assert!(count > 5, "{what}: {count}");
     }
 }
 

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ironlb_controller_core::io::{StatusWrite, WriteOutcome};
+use ironlb_controller_core::io::WriteOutcome;
 use ironlb_model::{ServiceKey, Time};
 
-use super::{Cluster, Happening, Process};
+use super::{Cluster, Happening, Process, Sent};
 use crate::api::{Key, Kind, Object};
 use crate::watch::Notice;
 
@@ -115,7 +115,7 @@ impl Cluster {
     /// What revision a list shows: usually the newest. A speaker may be served an old one, and a controller where
     /// nothing protects it from that.
     fn snapshot_for(&mut self, process: Process, newest: u64) -> u64 {
-        let may_be_old = matches!(process, Process::Speaker(_)) || !self.profile.fenced;
+        let may_be_old = matches!(process, Process::Speaker(_)) || !self.profile.elected;
         if may_be_old && self.rng.chance(20) {
             newest.saturating_sub(self.rng.below(15))
         } else {
@@ -299,36 +299,53 @@ impl Cluster {
     }
 
     /// Puts a write on its way.
-    pub(super) fn send_write(&mut self, controller: usize, life: u64, write: StatusWrite) {
+    pub(super) fn send_write(&mut self, controller: usize, life: u64, write: Sent) {
         let reachable = self.api_up && !self.cut_off.contains(&Process::Controller(controller));
-        let delay = self.rng.millis(1, 300);
+        let service = write.status.service.clone();
+        // The connection may break under a write that comes into force all the same.
+        let told = !reachable || (self.answers_lost && self.rng.chance(25));
+        let delay = self.travel();
         if reachable {
-            let write = Rc::new(write);
-            self.after(
-                delay,
-                Happening::WriteArrives {
-                    controller,
-                    life,
-                    write,
-                },
-            );
-        } else {
-            self.answer_write(controller, life, write.service, WriteOutcome::Failed);
+            let happening = Happening::WriteArrives {
+                controller,
+                life,
+                write: Rc::new(write),
+                told,
+            };
+            self.after(delay, happening);
+        }
+        if told {
+            self.answer_write(controller, life, service, WriteOutcome::Failed);
         }
     }
 
-    pub(super) fn write_arrives(&mut self, controller: usize, life: u64, write: &StatusWrite) {
-        let service = write.service.clone();
+    pub(super) fn write_arrives(
+        &mut self,
+        controller: usize,
+        life: u64,
+        write: &Rc<Sent>,
+        told: bool,
+    ) {
+        let service = write.status.service.clone();
+        let outcome = self.accept_write(controller, write);
+        let lost = self.answers_lost && self.rng.chance(50);
+        if !told {
+            let heard = if lost { WriteOutcome::Failed } else { outcome };
+            self.answer_write(controller, life, service, heard);
+        }
+    }
+
+    fn accept_write(&mut self, controller: usize, write: &Rc<Sent>) -> WriteOutcome {
+        let service = &write.status.service;
         let refused = self.writes_refused && self.rng.chance(50);
         if !self.api_up || refused {
             self.note(format_args!("API refuses the write for {service}"));
-            self.answer_write(controller, life, service, WriteOutcome::Failed);
-            return;
+            return WriteOutcome::Failed;
         }
-        let before = self.api.service(&service).cloned();
+        let before = self.api.service(service).cloned();
         let revision = self.api.revision();
-        let outcome = self.api.write_status(write);
-        let ips = &write.ips;
+        let outcome = self.api.write_status(&write.status);
+        let ips = &write.status.ips;
         self.note(format_args!(
             "r{} API: {service} := {ips:?}: {outcome:?}",
             self.api.revision()
@@ -336,14 +353,13 @@ impl Cluster {
         if outcome == WriteOutcome::Done
             && let Some(before) = before
         {
-            self.check_written(controller, life, &before, write);
+            self.check_written(controller, &before, write);
+            self.accepted.insert(service.clone(), Rc::clone(write));
         }
         if self.api.revision() > revision {
             self.announce_change();
         }
-        let lost = self.answers_lost && self.rng.chance(50);
-        let told = if lost { WriteOutcome::Failed } else { outcome };
-        self.answer_write(controller, life, service, told);
+        outcome
     }
 
     fn answer_write(

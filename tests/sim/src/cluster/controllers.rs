@@ -7,6 +7,7 @@ use ironlb_controller_core::io::{Input, Output, StatusWrite, WriteOutcome};
 use ironlb_controller_core::{Controller, Settings};
 use ironlb_model::{Service, ServiceKey};
 
+use super::leadership::Candidate;
 use super::{Cluster, Common, Process};
 use crate::allocation::{Rules, addresses, may_share};
 use crate::api::{Key, Kind, Object, ingress};
@@ -17,12 +18,17 @@ use crate::watch::Notice;
 pub struct ControllerHost {
     /// What all processes have.
     pub common: Common,
-    machine: Controller,
+    /// Whether its process runs; whether that is in office is another matter.
+    pub(super) running: bool,
+    /// Counts its processes.
+    pub(super) process: u64,
+    /// Its process in the election, where there is one.
+    pub(super) candidate: Option<Candidate>,
+    pub(super) machine: Controller,
+    /// Which of all terms of office its last one is.
+    term: u64,
     /// Writes that were not answered yet.
     under_way: BTreeMap<ServiceKey, StatusWrite>,
-    /// For the last write to each Service: the Services that could share with it, or were not ours, as far as the
-    /// controller had been told when it decided.
-    tolerated: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     /// Services of which a write failed, or conflicted with what we do not know yet: it may have happened, so that the
     /// same may be written again.
     uncertain: BTreeSet<ServiceKey>,
@@ -30,28 +36,51 @@ pub struct ControllerHost {
     confirmed: BTreeMap<ServiceKey, Arc<str>>,
 }
 
+/// A write on its way.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) status: StatusWrite,
+    /// The term of office in which it was sent.
+    term: u64,
+    /// The Services that could share with it, or were not ours, as far as the controller had been told when it decided.
+    tolerated: BTreeSet<ServiceKey>,
+}
+
 impl Cluster {
     /// Adds a controller, not started.
     pub(super) fn add_controller(&mut self) {
         self.controllers.push(ControllerHost {
             common: Common::new(&[Kind::Config, Kind::Namespace, Kind::Service]),
+            running: false,
+            process: 0,
+            candidate: None,
             machine: new_machine(self.profile.class.clone()),
+            term: 0,
             under_way: BTreeMap::new(),
-            tolerated: BTreeMap::new(),
             uncertain: BTreeSet::new(),
             confirmed: BTreeMap::new(),
         });
     }
 
-    pub(super) fn start_controller(&mut self, index: usize) {
+    /// A controller begins a term of office: it knows nothing, and reads everything.
+    pub(super) fn take_office(&mut self, index: usize) {
         let class = self.profile.class.clone();
+        self.terms += 1;
         if let Some(host) = self.controllers.get_mut(index) {
             host.common.begin();
             host.machine = new_machine(class);
+            host.term = self.terms;
             host.under_way.clear();
-            host.tolerated.clear();
             host.uncertain.clear();
             host.confirmed.clear();
+        }
+        self.connect_all(Process::Controller(index));
+    }
+
+    /// Its term ends: it listens to nothing more.
+    pub(super) fn leave_office(&mut self, index: usize) {
+        if let Some(host) = self.controllers.get_mut(index) {
+            host.common.end();
         }
     }
 
@@ -150,6 +179,10 @@ impl Cluster {
     }
 
     fn controller_writes(&mut self, index: usize, write: StatusWrite) {
+        if !self.may_write(index) {
+            self.counts.withheld += 1;
+            return;
+        }
         self.counts.writes += 1;
         let StatusWrite {
             service, ips, pool, ..
@@ -174,9 +207,13 @@ impl Cluster {
             .values()
             .filter(|other| !other.is_ours(class) || own.is_some_and(|own| may_share(own, other)));
         let tolerated = tolerated.map(|other| other.key.clone()).collect();
-        host.tolerated.insert(service.clone(), tolerated);
         host.under_way.insert(service.clone(), write.clone());
-        self.send_write(index, life, write);
+        let sent = Sent {
+            status: write,
+            term: host.term,
+            tolerated,
+        };
+        self.send_write(index, life, sent);
     }
 
     /// What must be true of a write, given what its controller has been told.
@@ -230,7 +267,7 @@ impl Cluster {
     ) -> Result<(), (&'static str, String)> {
         let held = addresses(service);
         let removed = held.iter().any(|ip| !write.ips.contains(ip));
-        if !removed || !self.profile.fenced || rules.permit(service, &held).is_err() {
+        if !removed || !self.profile.elected || rules.permit(service, &held).is_err() {
             return Ok(());
         }
         let Some(host) = self.controllers.get(index) else {
@@ -263,25 +300,22 @@ impl Cluster {
         ))
     }
 
-    /// What must be true once a write is in force: it gave nobody an address that somebody else has.
-    pub(super) fn check_written(
-        &mut self,
-        index: usize,
-        life: u64,
-        before: &Service,
-        write: &StatusWrite,
-    ) {
-        let Some(host) = self.controllers.get(index) else {
-            return;
-        };
-        if !self.profile.fenced || host.common.life != life || !host.common.alive {
+    /// What must be true once a write is in force: it gave nobody an address that somebody else has, and its controller's
+    /// successor had not begun yet.
+    pub(super) fn check_written(&mut self, index: usize, before: &Service, write: &Sent) {
+        if !self.profile.elected {
             return;
         }
-        let tolerates = |one: &ServiceKey, other: &ServiceKey| {
-            let tolerated = host.tolerated.get(one);
-            tolerated.is_some_and(|tolerated| tolerated.contains(other))
+        if write.term != self.terms {
+            let detail = format!("controller {index}, {}", before.key);
+            self.violated("a leader's writes come before its successor", detail);
+        }
+        let accepted = &self.accepted;
+        let tolerates = |other: &ServiceKey| {
+            let theirs = accepted.get(other).map(|write| &write.tolerated);
+            write.tolerated.contains(other)
+                || theirs.is_some_and(|tolerated| tolerated.contains(&before.key))
         };
-        let could_share = |one, other| tolerates(one, other) || tolerates(other, one);
         let had = addresses(before);
         let class = self.profile.class.as_deref();
         let mut found = Vec::new();
@@ -289,14 +323,12 @@ impl Cluster {
             let Object::Service(other) = object else {
                 continue;
             };
-            if other.key == before.key
-                || !other.is_ours(class)
-                || could_share(&before.key, &other.key)
-            {
+            if other.key == before.key || !other.is_ours(class) || tolerates(&other.key) {
                 continue;
             }
             let held = addresses(other);
             let clash = write
+                .status
                 .ips
                 .iter()
                 .find(|ip| !had.contains(ip) && held.contains(ip));

@@ -21,16 +21,21 @@ pub(super) enum Fault {
     AnswersLost,
     /// Some writes are refused.
     WritesRefused,
-    /// A second controller runs.
+    /// A second controller runs, though nobody is elected.
     SecondController,
+    /// A controller's process stands still.
+    Frozen(usize),
 }
 
 impl Cluster {
     pub(super) fn fault_strikes(&mut self) {
         let time = self.rng.millis(100, 12_000);
-        match self.rng.below(13) {
-            0..=2 => self.crash(Process::Controller(0)),
-            3 | 4 => {
+        match self.rng.below(20) {
+            0 | 1 => {
+                let controller = self.any_controller();
+                self.crash(Process::Controller(controller));
+            }
+            2..=4 => {
                 let speaker = self.any_speaker();
                 self.crash(speaker);
             }
@@ -41,8 +46,20 @@ impl Cluster {
             }
             8 => self.begin_fault(Fault::AnswersLost, time),
             9 => self.begin_fault(Fault::WritesRefused, time),
-            10 if !self.profile.fenced => self.begin_fault(Fault::SecondController, time),
-            10 | 11 => self.watch_trouble(time),
+            10 if !self.profile.elected => self.begin_fault(Fault::SecondController, time),
+            10 | 11 if self.profile.elected => {
+                let leader = self.leader().unwrap_or(0);
+                let time = self.rng.millis(12_000, 40_000);
+                self.begin_fault(Fault::Frozen(leader), time);
+            }
+            12 => {
+                let controller = self.any_controller();
+                self.retire(controller);
+            }
+            13 => self.lose_two_speakers(),
+            14 | 15 => self.lose_the_leader(time),
+            16 => self.edit_in_an_outage(time),
+            17 | 18 => self.watch_trouble(time),
             _ => self.stranger(),
         }
     }
@@ -62,9 +79,10 @@ impl Cluster {
             }
             Fault::AnswersLost => self.answers_lost = true,
             Fault::WritesRefused => self.writes_refused = true,
+            Fault::Frozen(controller) => self.freeze(controller),
             Fault::SecondController => {
                 let process = Process::Controller(1);
-                if self.common(process).is_some_and(|common| !common.alive) {
+                if !self.is_running(process) {
                     self.after(Duration::ZERO, Happening::Start { process });
                 }
             }
@@ -79,33 +97,67 @@ impl Cluster {
             Fault::CutOff(process) => drop(self.cut_off.remove(&process)),
             Fault::AnswersLost => self.answers_lost = false,
             Fault::WritesRefused => self.writes_refused = false,
+            Fault::Frozen(controller) => self.thaw(controller),
             Fault::SecondController => self.kill(Process::Controller(1)),
         }
     }
 
     /// Ends a process at once; it starts again after a while.
-    fn crash(&mut self, process: Process) {
-        if self.common(process).is_none_or(|common| !common.alive) {
-            return;
+    pub(super) fn crash(&mut self, process: Process) {
+        if self.is_running(process) {
+            self.kill(process);
+            let rest = self.rng.millis(10, 8_000);
+            self.after(rest, Happening::Start { process });
         }
-        self.kill(process);
-        // A controller that comes back while its last writes are still under way could give their addresses away.
-        let controller = matches!(process, Process::Controller(_));
-        let rest = match controller && self.profile.fenced {
-            true => self.rng.millis(1_000, 8_000),
-            false => self.rng.millis(10, 8_000),
-        };
-        self.after(rest, Happening::Start { process });
+    }
+
+    /// Two nodes lose their speakers at once, and get them back at once.
+    fn lose_two_speakers(&mut self) {
+        let rest = self.rng.millis(10, 8_000);
+        for process in [self.any_speaker(), self.any_speaker()] {
+            if self.is_running(process) {
+                self.kill(process);
+                self.after(rest, Happening::Start { process });
+            }
+        }
+    }
+
+    /// The controller in office goes while answers to what it wrote are being lost.
+    fn lose_the_leader(&mut self, time: Duration) {
+        self.begin_fault(Fault::AnswersLost, time);
+        for _ in 0..3 {
+            self.change_service();
+        }
+        let leader = Process::Controller(self.leader().unwrap_or(0));
+        let soon = self.rng.millis(1, 800);
+        self.after(soon, Happening::Crash(leader));
+    }
+
+    /// The configuration and Services change while the API server answers nobody else.
+    fn edit_in_an_outage(&mut self, time: Duration) {
+        self.begin_fault(Fault::Outage, time);
+        for _ in 0..=self.rng.below(3) {
+            self.change_config();
+            self.change_service();
+        }
+    }
+
+    fn is_running(&self, process: Process) -> bool {
+        match process {
+            Process::Controller(index) => {
+                self.controllers.get(index).is_some_and(|host| host.running)
+            }
+            Process::Speaker(index) => {
+                let host = self.speakers.get(index);
+                host.is_some_and(|host| host.common.alive)
+            }
+        }
     }
 
     pub(super) fn kill(&mut self, process: Process) {
         self.note(format_args!("{process} dies"));
         match process {
-            Process::Controller(index) => {
-                if let Some(host) = self.controllers.get_mut(index) {
-                    host.common.end();
-                }
-            }
+            Process::Controller(index) => self.end_controller(index),
             Process::Speaker(index) => {
                 if let Some(host) = self.speakers.get_mut(index) {
                     host.common.end();
@@ -179,7 +231,7 @@ impl Cluster {
         frame
     }
 
-    /// Ends every fault, and has everything run that should.
+    /// Ends every fault, and has everything run that should. (Only who stands still does so until its time is over.)
     pub fn heal(&mut self) {
         self.note(format_args!("all faults end"));
         self.api_up = true;
@@ -187,11 +239,18 @@ impl Cluster {
         self.answers_lost = false;
         self.writes_refused = false;
         self.frames_lost = false;
-        if self
-            .common(Process::Controller(1))
-            .is_some_and(|common| common.alive)
-        {
+        self.slow = false;
+        if !self.profile.elected && self.is_running(Process::Controller(1)) {
             self.kill(Process::Controller(1));
+        }
+    }
+
+    /// Mostly the one in office.
+    fn any_controller(&mut self) -> usize {
+        match self.leader() {
+            Some(leader) if self.rng.chance(75) => leader,
+            _ if self.profile.elected => usize::from(self.rng.chance(50)),
+            _ => 0,
         }
     }
 
@@ -202,7 +261,7 @@ impl Cluster {
 
     fn any_process(&mut self) -> Process {
         match self.rng.chance(35) {
-            true => Process::Controller(0),
+            true => Process::Controller(self.any_controller()),
             false => self.any_speaker(),
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironlb_model::{Family, Link, Mac, Range, ServiceKey, Time};
+use ironlb_model::{Family, Link, Mac, Range, Service, ServiceKey, Time};
 use ironlb_speaker_core::io::{Input, Layer2Status, Output};
 use ironlb_speaker_core::{Settings, Speaker};
 use regex::Regex;
@@ -465,7 +465,9 @@ fn announced_on(
     links: &BTreeMap<u32, Link>,
 ) -> BTreeSet<u32> {
     let mut indexes = BTreeSet::new();
-    for service in rules.holders(ip) {
+    // Where the pool has gone, what counts are its former advertisements.
+    let pooled = |service: &&Service| rules.pool_of(service, ip).is_some();
+    for service in rules.holders(ip).filter(pooled) {
         let names = rules.interfaces(node, service, ip);
         let carrying = announcing_links(links, names.as_ref(), Family::of(ip));
         indexes.extend(carrying.map(|link| link.index));

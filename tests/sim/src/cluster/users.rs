@@ -33,7 +33,7 @@ impl Cluster {
             self.edit_config(|cluster, config| cluster.add_pool(config, number));
         }
         self.edit_config(|cluster, config| cluster.add_advertisement(config));
-        for _ in 0..4 + self.rng.below(8) {
+        for _ in 0..4 + self.rng.below(self.profile.habits.services * 2 / 3) {
             let key = self.any_service();
             self.create_service(key);
         }
@@ -45,8 +45,10 @@ impl Cluster {
     fn set_up_machine(&mut self, number: u8) {
         let mut machine = Machine::new(number);
         machine.add_link("eth0", Some(0));
-        if self.profile.segments > 1 && self.rng.chance(60) {
-            machine.add_link("eth1", Some(1));
+        for segment in 1..self.profile.segments {
+            if self.rng.chance(60) {
+                machine.add_link(&format!("eth{segment}"), Some(segment));
+            }
         }
         let name = machine.name.clone();
         self.add_machine(machine);
@@ -55,7 +57,7 @@ impl Cluster {
 
     fn start_everything(&mut self) {
         for process in self.processes() {
-            if process != Process::Controller(1) {
+            if process != Process::Controller(1) || self.profile.elected {
                 let delay = self.rng.millis(0, 3_000);
                 self.after(delay, Happening::Start { process });
             }
@@ -68,6 +70,7 @@ impl Cluster {
     /// Schedules a round of changes and faults. Gives the time by which all have happened.
     pub fn schedule_round(&mut self) -> Duration {
         self.frames_lost = self.profile.loss > 0;
+        self.slow = true;
         let mut length = Duration::ZERO;
         for _ in 0..self.profile.changes {
             length += match self.rng.below(4) {
@@ -117,7 +120,8 @@ impl Cluster {
         }
         if self.rng.chance(80) {
             self.edit_config(|cluster, config| {
-                let mut general = draw::advertisement(&mut cluster.rng, "ad-0".into());
+                let mut general =
+                    draw::advertisement(&mut cluster.rng, &cluster.profile.habits, "ad-0".into());
                 (general.nodes, general.services) = (Vec::new(), Vec::new());
                 general.interfaces.clear();
                 general.pools = PoolSelection::default();
@@ -147,7 +151,7 @@ impl Cluster {
     }
 
     fn any_service(&mut self) -> ServiceKey {
-        draw::service_key(self.rng.below(draw::SERVICES))
+        draw::service_key(self.rng.below(self.profile.habits.services))
     }
 
     fn existing_service(&mut self) -> Option<Service> {
@@ -185,7 +189,7 @@ impl Cluster {
         }
     }
 
-    fn change_service(&mut self) {
+    pub(super) fn change_service(&mut self) {
         let Some(mut service) = self.existing_service() else {
             return;
         };
@@ -358,7 +362,7 @@ impl Cluster {
         self.tell_of_link(index, new, link);
     }
 
-    fn change_config(&mut self) {
+    pub(super) fn change_config(&mut self) {
         let number = self.rng.below(5);
         match self.rng.below(12) {
             0..=2 => self.edit_config(|cluster, config| cluster.add_pool(config, number)),
@@ -390,7 +394,7 @@ impl Cluster {
             ranges.extend(chosen);
         }
         if !ranges.is_empty() {
-            let pool = draw::pool(&mut self.rng, name.clone(), ranges);
+            let pool = draw::pool(&mut self.rng, &self.profile.habits, name.clone(), ranges);
             config.pools.insert(name, pool);
         }
     }
@@ -434,14 +438,14 @@ impl Cluster {
 
     fn change_pool(&mut self, config: &mut Config) {
         if let Some(pool) = self.any_pool(config) {
-            let pool = draw::pool(&mut self.rng, pool.name, pool.ranges);
+            let pool = draw::pool(&mut self.rng, &self.profile.habits, pool.name, pool.ranges);
             config.pools.insert(pool.name.clone(), pool);
         }
     }
 
     fn add_advertisement(&mut self, config: &mut Config) {
         let name: Name = format!("ad-{}", self.rng.below(3)).into();
-        let advertisement = draw::advertisement(&mut self.rng, name.clone());
+        let advertisement = draw::advertisement(&mut self.rng, &self.profile.habits, name.clone());
         config.l2_advertisements.insert(name, advertisement);
     }
 

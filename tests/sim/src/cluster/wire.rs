@@ -110,6 +110,22 @@ impl Cluster {
         }
     }
 
+    /// Every client sends something to every address that it knows, so that it finds out where nobody answers any more.
+    pub fn use_every_address(&mut self) {
+        let now = self.now;
+        for number in 0..self.clients.len() {
+            let Some((segment, host)) = self.clients.get_mut(number) else {
+                continue;
+            };
+            let (segment, known) = (*segment, host.known().collect::<Vec<_>>());
+            let questions: Vec<_> = known
+                .into_iter()
+                .flat_map(|ip| host.send_to(now, ip))
+                .collect();
+            self.client_asks(number, segment, &questions);
+        }
+    }
+
     fn client_asks(&mut self, client: usize, segment: usize, questions: &[Vec<u8>]) {
         for question in questions {
             self.flood(segment, Port::Client(client), question);
