@@ -22,7 +22,7 @@ use intended::Intended;
 use intern::Interner;
 use window::Window;
 
-use crate::policy::{Export, Standing, Unsendable};
+use crate::policy::{Export, LocalAddresses, Standing, Unsendable};
 use crate::route::{Audience, Route, RouteAttributes};
 
 /// What is announced, to whom, and who knows it already.
@@ -132,13 +132,27 @@ impl Rib {
         self.drop_empty(id);
     }
 
-    /// `peer` is told what this audience is, in this way; what is different is announced in place. For a change of standing, of
-    /// our addresses or of the advertisements; what the session negotiated stays. Without a session, nothing.
-    pub fn retarget(&mut self, now: Time, peer: &Name, audience: Audience, export: Export) {
-        if self.peers.contains_key(peer) {
-            self.retargets.insert(peer.clone(), (audience, export));
-            self.window.open(now);
-        }
+    /// `peer` is told what this audience is, with this standing; what is different is announced in place. Without a session,
+    /// nothing.
+    pub fn retarget(&mut self, now: Time, peer: &Name, audience: Audience, standing: Standing) {
+        self.change(now, peer, |target| {
+            (target.0, target.1.standing) = (audience, standing);
+        });
+    }
+
+    /// Our addresses on the session with `peer` are these, and so are the next hops. Without a session, nothing.
+    pub fn relocate(&mut self, now: Time, peer: &Name, local: LocalAddresses) {
+        self.change(now, peer, |target| target.1.local = local);
+    }
+
+    fn change(&mut self, now: Time, peer: &Name, change: impl FnOnce(&mut (Audience, Export))) {
+        let Some((audience, export)) = self.target(peer) else {
+            return;
+        };
+        let mut target = (audience.clone(), export.clone());
+        change(&mut target);
+        self.retargets.insert(peer.clone(), target);
+        self.window.open(now);
     }
 
     /// What `peer` is told, and how; `None` without a session.

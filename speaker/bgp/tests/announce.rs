@@ -288,12 +288,7 @@ fn a_node_that_leaves_says_so_before_it_withdraws() {
     let mut pair = Pair::new(rib, true);
     for (standing, left) in [(Standing::Leaving, 10), (Standing::Gone, 0)] {
         pair.now = pair.now + Duration::from_secs(5);
-        let (_, export) = pair.rib.target(&name()).unwrap();
-        let export = Export {
-            standing,
-            ..export.clone()
-        };
-        pair.rib.retarget(pair.now, &name(), everybody(), export);
+        pair.rib.retarget(pair.now, &name(), everybody(), standing);
         pair.carry(true);
         assert!(pair.rib.is_up_to_date(&name()));
         assert_eq!(pair.counted(), left);

@@ -3,10 +3,7 @@
 use super::*;
 
 fn stand(rib: &mut Rib, now: Time, peer: &Name, standing: Standing) {
-    let (audience, export) = rib.target(peer).unwrap();
-    let (audience, mut export) = (audience.clone(), export.clone());
-    export.standing = standing;
-    rib.retarget(now, peer, audience, export);
+    rib.retarget(now, peer, everybody(), standing);
 }
 
 #[test]
@@ -234,7 +231,7 @@ fn a_peer_that_is_told_by_others_hears_only_what_is_different() {
         Time::from_millis(20),
         &name("a"),
         audience("other"),
-        external(),
+        Standing::Serving,
     );
     rib.tick(Time::from_millis(20));
     router.catch_up(&mut rib, &name("a"));
@@ -251,7 +248,7 @@ fn a_peer_that_came_from_another_group_is_told_of_the_end_of_what_it_heard_there
     let mut router = connect(&mut rib, "a", external());
     // Somebody else keeps the other group in being.
     rib.up(Time::ZERO, &name("b"), other.clone(), external());
-    rib.retarget(Time::from_millis(20), &name("a"), other, external());
+    rib.retarget(Time::from_millis(20), &name("a"), other, Standing::Serving);
     rib.tick(Time::from_millis(20));
     // Before it is told that there is no such route there, there is, and then there is none again.
     rib.set_routes(Time::from_millis(40), &service("b"), there);
@@ -273,7 +270,7 @@ fn an_address_that_comes_later_is_the_next_hop_from_then_on() {
     let mut router = connect(&mut rib, "a", export.clone());
     assert_eq!(router.prefixes(), ["10.0.0.1/32"]);
     export.local.v6 = address;
-    rib.retarget(Time::from_millis(20), &name("a"), everybody(), export);
+    rib.relocate(Time::from_millis(20), &name("a"), export.local);
     rib.tick(Time::from_millis(20));
     router.catch_up(&mut rib, &name("a"));
     assert_eq!(router.prefixes(), ["10.0.0.1/32", "2001:db8:1::/64"]);

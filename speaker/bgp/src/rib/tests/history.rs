@@ -142,11 +142,10 @@ impl Model {
                 rib.refresh(&peer(*number), Family::ALL[usize::from(*v6)], *framed);
             }
             Step::Retarget(number, audience, number_of_standing) => {
-                let mut wanted = export(*number);
-                wanted.standing = standing(*number_of_standing);
-                rib.retarget(*now, &peer(*number), told(*audience), wanted.clone());
+                let standing = standing(*number_of_standing);
+                rib.retarget(*now, &peer(*number), told(*audience), standing);
                 if let Some((heard, export, _)) = self.sessions.get_mut(number) {
-                    (*heard, *export) = (*audience, wanted);
+                    (*heard, export.standing) = (*audience, standing);
                 }
             }
             Step::Read(number, times) => {
