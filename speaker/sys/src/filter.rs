@@ -75,6 +75,20 @@ pub(crate) fn bfd(family: Family) -> Vec<Instruction> {
     program
 }
 
+/// Datagrams that no router has passed on (RFC 5881 §5), for a UDP socket.
+pub(crate) fn unrouted(family: Family) -> Vec<Instruction> {
+    let load = Load::Network(match family {
+        Family::V4 => 8,
+        Family::V6 => 7,
+    });
+    vec![
+        load.instruction(),
+        jump(BPF_JEQ_K, 255, 0, 1),
+        give(u32::MAX),
+        give(0),
+    ]
+}
+
 /// Nothing: for the moment between making a socket and giving it its own program.
 pub(crate) fn nothing() -> Vec<Instruction> {
     vec![give(0)]
@@ -89,6 +103,8 @@ enum Load {
     Half(u32),
     /// The four bytes at this offset.
     Word(u32),
+    /// The byte at this offset of the IP header.
+    Network(i32),
     /// Metadata that the kernel keeps beside the frame.
     Ancillary(i32),
 }
@@ -99,6 +115,10 @@ impl Load {
             Self::Byte(offset) => (BPF_LD_B_ABS, offset),
             Self::Half(offset) => (BPF_LD_H_ABS, offset),
             Self::Word(offset) => (BPF_LD_W_ABS, offset),
+            Self::Network(offset) => (
+                BPF_LD_B_ABS,
+                libc::SKF_NET_OFF.wrapping_add(offset).cast_unsigned(),
+            ),
             Self::Ancillary(which) => (
                 BPF_LD_W_ABS,
                 (libc::SKF_AD_OFF.wrapping_add(which)).cast_unsigned(),

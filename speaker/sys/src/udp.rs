@@ -67,11 +67,17 @@ impl Default for Buffer {
 }
 
 impl UdpReceiver {
-    /// Opens a socket on any address of this host. `device` is a VRF to be in. Needs a tokio runtime.
+    /// Opens a socket on any address of this host. `device` is a VRF to be in; `unrouted` has the kernel drop what did not come from a
+    /// neighbour, with a TTL of 255, so that nobody farther away can keep us busy. Needs a tokio runtime.
     ///
     /// # Errors
     /// `EADDRINUSE` when another process has the port; `ENODEV` when there is no such device.
-    pub fn open(family: Family, port: u16, device: Option<&str>) -> io::Result<Self> {
+    pub fn open(
+        family: Family,
+        port: u16,
+        device: Option<&str>,
+        unrouted: bool,
+    ) -> io::Result<Self> {
         let socket = new_socket(family, device)?;
         let any: SocketAddr = match family {
             Family::V4 => {
@@ -85,6 +91,9 @@ impl UdpReceiver {
                 (Ipv6Addr::UNSPECIFIED, port).into()
             }
         };
+        if unrouted {
+            attach(&socket, filter::unrouted(family))?;
+        }
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.bind(&any.into())?;
         Ok(Self {
@@ -172,8 +181,7 @@ impl UdpSender {
             }
         };
         set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, &PRIORITY)?;
-        let nothing: Vec<SockFilter> = filter::nothing().into_iter().map(Into::into).collect();
-        socket.attach_filter(&nothing)?;
+        attach(&socket, filter::nothing())?;
         let scope = to.interface.unwrap_or(0);
         let local = scoped(to.local.unwrap_or(any), source_port, scope);
         socket.bind(&local.into())?;
@@ -250,6 +258,11 @@ fn new_socket(family: Family, device: Option<&str>) -> io::Result<Socket> {
         socket.bind_device(Some(device.as_bytes()))?;
     }
     Ok(socket)
+}
+
+fn attach(socket: &Socket, program: Vec<filter::Instruction>) -> io::Result<()> {
+    let program: Vec<SockFilter> = program.into_iter().map(Into::into).collect();
+    socket.attach_filter(&program)
 }
 
 /// Link-local addresses need the interface.
@@ -398,7 +411,7 @@ mod tests {
             (Family::V4, IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9))),
             (Family::V6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
         ] {
-            let receiver = UdpReceiver::open(family, 0, None).unwrap();
+            let receiver = UdpReceiver::open(family, 0, None, false).unwrap();
             let port = local_port(&receiver);
             let sender = UdpSender::open(&destination(peer, port), 0).unwrap();
             let mut buffer = Buffer::new();
@@ -419,7 +432,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_source_is_what_was_asked_for_and_can_be_had_once() {
-        let receiver = UdpReceiver::open(Family::V4, 0, None).unwrap();
+        let receiver = UdpReceiver::open(Family::V4, 0, None, false).unwrap();
         let local = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 7));
         let to = Destination {
             local: Some(local),
@@ -435,6 +448,28 @@ mod tests {
         let mut buffer = Buffer::new();
         let received = receiver.try_receive(&mut buffer).unwrap();
         assert_eq!(received.from, local);
+    }
+
+    #[tokio::test]
+    async fn what_a_router_has_passed_on_is_dropped_where_asked_for() {
+        for (family, peer) in [
+            (Family::V4, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            (Family::V6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        ] {
+            let receiver = UdpReceiver::open(family, 0, None, true).unwrap();
+            let to = destination(peer, local_port(&receiver));
+            let sender = UdpSender::open(&to, 0).unwrap();
+            for hops in [254, 1, 255] {
+                match family {
+                    Family::V4 => sender.socket.set_ttl_v4(hops).unwrap(),
+                    Family::V6 => sender.socket.set_unicast_hops_v6(hops).unwrap(),
+                }
+                sender.send(&[7]).unwrap();
+            }
+            let mut buffer = Buffer::new();
+            assert_eq!(receiver.try_receive(&mut buffer).unwrap().ttl, 255);
+            assert!(receiver.try_receive(&mut buffer).is_err());
+        }
     }
 
     #[test]
