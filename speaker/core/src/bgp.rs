@@ -306,11 +306,8 @@ impl Bgp {
             return;
         };
         let export = Export {
-            asn: agreement.local_asn,
-            negotiated: agreement.wire,
-            max_length: agreement.max_length,
-            local,
             standing: neighbour.standing,
+            ..Export::new(agreement, local)
         };
         let audience = neighbour.audience.clone();
         self.rib.up(now, name, audience, export);
@@ -586,3 +583,6 @@ fn wire(peer: &Name, neighbour: &Neighbour, output: Output) -> Option<PeerOutput
         Output::Up { .. } | Output::Down(_) | Output::Resend { .. } => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

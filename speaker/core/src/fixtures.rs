@@ -41,31 +41,12 @@ pub(crate) fn config(pools: impl IntoIterator<Item = Pool>) -> Config {
 
 pub(crate) fn pool(name: &str, nets: &[&str]) -> Pool {
     let range = |net: &&str| Range::from_net(net.parse().unwrap());
-    Pool {
-        name: name.into(),
-        labels: Labels::new(),
-        ranges: nets.iter().map(range).collect(),
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
-        on_removal: OnRemoval::Move,
-        cool_down: Duration::ZERO,
-    }
+    Pool::new(name, nets.iter().map(range).collect())
 }
 
 /// Announces every pool from every node.
 pub(crate) fn l2(name: &str) -> L2Advertisement {
-    L2Advertisement {
-        name: name.into(),
-        pools: PoolSelection::default(),
-        nodes: Vec::new(),
-        services: Vec::new(),
-        interfaces: Default::default(),
-        preferred_nodes: Vec::new(),
-        election: Election::Rendezvous,
-        gratuitous: Gratuitous::default(),
-        refresh: None,
-    }
+    L2Advertisement::new(name)
 }
 
 /// Announces every pool from every node to every peer.

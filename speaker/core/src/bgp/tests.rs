@@ -1,0 +1,488 @@
+//! A node and the routers it peers with, in virtual time: the routers are our own engine with a table of what they heard.
+
+mod router;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ironlb_bgp::{Connection, State};
+use ironlb_model::bgp::{Password, PeerEndpoint};
+use ironlb_model::node::EXCLUDE_LABEL;
+use ironlb_model::{BgpPeer, Config, Link, Name, Node, Time};
+
+use crate::fixtures::{bgp, config, ip, key, link, node, peer, pool, service, slice};
+use crate::peers::{Distance, News, Passphrase, PeerInput, PeerOutput, Target};
+use crate::{Input, Output, Settings, Speaker};
+use router::Router;
+
+/// One node, and a router behind each of its peers.
+struct Rig {
+    now: Time,
+    speaker: Speaker,
+    routers: BTreeMap<Name, Router>,
+    /// Connections under way, and whose they are.
+    open: BTreeMap<(Name, Connection), u64>,
+    connections: u64,
+    said: Vec<Output>,
+}
+
+impl Rig {
+    /// A node that knows nothing yet.
+    fn new(names: &[&str]) -> Self {
+        let speaker = Speaker::new(Settings {
+            node: "n1".into(),
+            class: None,
+            ignore_exclude_label: false,
+            excluded_interfaces: Vec::new(),
+        });
+        let routers = names.iter().map(|name| ((*name).into(), Router::new()));
+        Self {
+            now: Time::from_secs(100),
+            speaker,
+            routers: routers.collect(),
+            open: BTreeMap::new(),
+            connections: 0,
+            said: Vec::new(),
+        }
+    }
+
+    /// One with a Service that has an address and an endpoint here, announced to a router.
+    fn announcing(config: Config) -> Self {
+        let names: Vec<Name> = config.peers.keys().cloned().collect();
+        let mut rig = Self::new(&names.iter().map(|name| &**name).collect::<Vec<_>>());
+        rig.feed(Input::LinkApplied(link_to_peers()));
+        rig.feed(Input::Config(Arc::new(config)));
+        rig.feed(Input::NodeApplied(node("n1")));
+        rig.feed(applied("web", "192.0.2.1"));
+        rig.feed(Input::EndpointsApplied(slice("web", "web", &["n1"])));
+        rig.feed(Input::Synced);
+        rig.run(Duration::from_secs(1));
+        rig
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.speaker.handle(self.now, input);
+        self.settle();
+    }
+
+    /// Lets time pass.
+    fn run(&mut self, time: Duration) {
+        let until = self.now + time;
+        loop {
+            let routers = self.routers.values().filter_map(|one| one.peer.deadline());
+            let next = routers.chain(self.speaker.deadline()).min();
+            let Some(next) = next.filter(|next| *next <= until) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            for router in self.routers.values_mut() {
+                router.peer.handle(self.now, ironlb_bgp::Input::Tick);
+            }
+            self.feed(Input::Tick);
+        }
+        self.now = until;
+    }
+
+    /// Carries everything until nothing moves.
+    fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            while let Some(output) = self.speaker.poll() {
+                moved = true;
+                if let Output::Peer(output) = &output {
+                    self.carry(output);
+                }
+                self.said.push(output);
+            }
+            let names: Vec<Name> = self.routers.keys().cloned().collect();
+            for name in names {
+                while let Some(output) = self.routers.get_mut(&name).unwrap().peer.poll() {
+                    moved = true;
+                    self.carry_back(&name, output);
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn carry(&mut self, output: &PeerOutput) {
+        match output {
+            PeerOutput::Connect {
+                peer,
+                connection,
+                target,
+            } => self.connect(peer, *connection, target),
+            PeerOutput::Send {
+                peer,
+                connection,
+                bytes,
+            } => {
+                let Some(number) = self.open.get(&(peer.clone(), *connection)) else {
+                    return;
+                };
+                self.routers
+                    .get_mut(peer)
+                    .unwrap()
+                    .hear(self.now, *number, bytes);
+                let input = PeerInput::Drained {
+                    peer: peer.clone(),
+                    connection: *connection,
+                };
+                self.speaker.handle(self.now, Input::Peer(input));
+            }
+            PeerOutput::Close { peer, connection } => {
+                if let Some(number) = self.open.remove(&(peer.clone(), *connection)) {
+                    self.routers.get_mut(peer).unwrap().lose(self.now, number);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, peer: &Name, connection: Connection, target: &Target) {
+        let (local, remote) = (socket("198.51.100.10:40000"), target.remote);
+        let router = self.routers.get_mut(peer).unwrap();
+        self.connections += 1;
+        let number = self.connections;
+        self.open.insert((peer.clone(), connection), number);
+        router.peer.handle(
+            self.now,
+            ironlb_bgp::Input::Accepted {
+                number,
+                local: remote,
+                remote: local,
+            },
+        );
+        let input = PeerInput::Connected {
+            peer: peer.clone(),
+            connection,
+            local,
+            remote,
+        };
+        self.speaker.handle(self.now, Input::Peer(input));
+    }
+
+    fn carry_back(&mut self, name: &Name, output: ironlb_bgp::Output) {
+        let of = |connection: Connection| {
+            let ours = self
+                .open
+                .iter()
+                .find(|((peer, _), number)| peer == name && **number == connection.number);
+            ours.map(|((_, ours), _)| *ours)
+        };
+        match output {
+            ironlb_bgp::Output::Send { connection, bytes } => {
+                if let Some(ours) = of(connection) {
+                    self.speaker.receive(self.now, name, ours, &bytes);
+                }
+                let router = self.routers.get_mut(name).unwrap();
+                let drained = ironlb_bgp::Input::Drained(connection);
+                router.peer.handle(self.now, drained);
+            }
+            ironlb_bgp::Output::Close(connection) => {
+                if let Some(ours) = of(connection) {
+                    self.open.remove(&(name.clone(), ours));
+                    let input = PeerInput::Closed {
+                        peer: name.clone(),
+                        connection: ours,
+                        error: None,
+                    };
+                    self.speaker.handle(self.now, Input::Peer(input));
+                }
+            }
+            ironlb_bgp::Output::Down(_) => self.routers.get_mut(name).unwrap().forget(),
+            _ => {}
+        }
+    }
+
+    fn router(&self, name: &str) -> &Router {
+        &self.routers[name]
+    }
+
+    /// What was said of sessions, and what else is for people; and forgets it.
+    fn news(&mut self) -> Vec<News> {
+        let said = std::mem::take(&mut self.said);
+        let news = said.into_iter().filter_map(|output| match output {
+            Output::Peer(PeerOutput::Session { news, .. }) => Some(news),
+            _ => None,
+        });
+        news.collect()
+    }
+
+    fn is_finished(&self) -> bool {
+        let finished = |output: &Output| *output == Output::Peer(PeerOutput::Finished);
+        self.said.iter().any(finished)
+    }
+}
+
+fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn applied(name: &str, address: &str) -> Input {
+    Input::ServiceApplied(Box::new(service(name, &[address])))
+}
+
+/// The interface next to the peers of [`peer`].
+fn link_to_peers() -> Link {
+    let mut link = link(2, "eth0");
+    link.addresses = vec![(ip("198.51.100.10"), 24), (ip("fe80::a"), 64)];
+    link
+}
+
+/// A pool, an advertisement of it, and these peers.
+fn with_peers(peers: impl IntoIterator<Item = BgpPeer>) -> Config {
+    let mut config = config([pool("first", &["192.0.2.0/24", "2001:db8::/64"])]);
+    config.bgp_advertisements.insert("all".into(), bgp("all"));
+    let named = |peer: BgpPeer| (peer.name.clone(), peer);
+    config.peers = peers.into_iter().map(named).collect();
+    config
+}
+
+fn excluded() -> Node {
+    let mut node = node("n1");
+    node.labels.insert(EXCLUDE_LABEL.to_owned(), String::new());
+    node
+}
+
+const GRACEFUL_SHUTDOWN: &str = "65535:0";
+
+#[test]
+fn a_router_is_told_of_a_service_and_of_the_end_of_the_table() {
+    let rig = Rig::announcing(with_peers([peer("tor")]));
+    let tor = rig.router("tor");
+    assert_eq!(tor.prefixes(), ["192.0.2.1/32"]);
+    assert_eq!(tor.next_hop("192.0.2.1/32"), "198.51.100.10");
+    assert_eq!(tor.ends, 1);
+}
+
+#[test]
+fn nobody_is_spoken_with_before_everything_is_known() {
+    let mut rig = Rig::new(&["tor"]);
+    rig.feed(Input::LinkApplied(link_to_peers()));
+    rig.feed(Input::Config(Arc::new(with_peers([peer("tor")]))));
+    rig.feed(Input::NodeApplied(node("n1")));
+    rig.run(Duration::from_secs(60));
+    assert_eq!(rig.router("tor").peer.state(), State::Active);
+    rig.feed(Input::Synced);
+    rig.run(Duration::from_secs(1));
+    assert_eq!(rig.router("tor").peer.state(), State::Established);
+}
+
+#[test]
+fn a_service_comes_and_goes_within_ten_milliseconds() {
+    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    rig.feed(applied("db", "192.0.2.2"));
+    rig.feed(Input::EndpointsApplied(slice("db", "db", &["n9"])));
+    rig.run(Duration::from_millis(10));
+    let both = ["192.0.2.1/32", "192.0.2.2/32"];
+    assert_eq!(rig.router("tor").prefixes(), both);
+    rig.feed(Input::ServiceDeleted(key("web")));
+    rig.run(Duration::from_millis(10));
+    assert_eq!(rig.router("tor").prefixes(), ["192.0.2.2/32"]);
+    rig.feed(Input::EndpointsDeleted(slice("db", "db", &[]).key));
+    rig.run(Duration::from_millis(10));
+    assert!(rig.router("tor").prefixes().is_empty());
+}
+
+#[test]
+fn a_local_service_is_announced_from_nodes_with_an_endpoint() {
+    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    let mut local = service("web", &["192.0.2.1"]);
+    local.traffic_policy = ironlb_model::TrafficPolicy::Local;
+    rig.feed(Input::ServiceApplied(Box::new(local)));
+    assert_eq!(rig.router("tor").prefixes(), ["192.0.2.1/32"]);
+    rig.feed(Input::EndpointsApplied(slice("web", "web", &["n2"])));
+    rig.run(Duration::from_millis(10));
+    assert!(rig.router("tor").prefixes().is_empty());
+}
+
+#[test]
+fn each_peer_is_told_what_its_advertisements_are_for() {
+    let mut config = with_peers([peer("one"), peer("two")]);
+    let mut only = bgp("only");
+    only.peers.insert("two".into());
+    only.communities
+        .insert(ironlb_model::Community::Standard(65000, 7));
+    config.bgp_advertisements.insert("only".into(), only);
+    let mut rig = Rig::announcing(config.clone());
+    assert!(rig.router("one").communities("192.0.2.1/32").is_empty());
+    assert_eq!(rig.router("two").communities("192.0.2.1/32"), ["65000:7"]);
+    config.bgp_advertisements.remove("only");
+    rig.feed(Input::Config(Arc::new(config)));
+    rig.run(Duration::from_millis(10));
+    assert!(rig.router("two").communities("192.0.2.1/32").is_empty());
+    assert!(rig.news().iter().all(|news| *news == News::Up), "in place");
+}
+
+#[test]
+fn an_excluded_node_says_that_it_leaves_and_then_withdraws_and_keeps_the_session() {
+    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    rig.feed(Input::NodeApplied(excluded()));
+    rig.run(Duration::from_secs(4));
+    assert_eq!(
+        rig.router("tor").communities("192.0.2.1/32"),
+        [GRACEFUL_SHUTDOWN]
+    );
+    rig.run(Duration::from_secs(2));
+    assert!(rig.router("tor").prefixes().is_empty());
+    assert_eq!(rig.router("tor").peer.state(), State::Established);
+    rig.feed(Input::NodeApplied(node("n1")));
+    rig.run(Duration::from_secs(1));
+    assert!(rig.router("tor").communities("192.0.2.1/32").is_empty());
+    assert_eq!(rig.router("tor").prefixes(), ["192.0.2.1/32"]);
+}
+
+#[test]
+fn a_node_without_network_withdraws_at_once() {
+    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    let mut unreachable = node("n1");
+    unreachable.network_unavailable = true;
+    rig.feed(Input::NodeApplied(unreachable));
+    rig.run(Duration::from_millis(10));
+    assert!(rig.router("tor").prefixes().is_empty());
+}
+
+#[test]
+fn a_process_that_ends_takes_leave_and_says_why() {
+    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    rig.feed(Input::Peer(PeerInput::Shutdown));
+    rig.run(Duration::from_secs(4));
+    assert_eq!(
+        rig.router("tor").communities("192.0.2.1/32"),
+        [GRACEFUL_SHUTDOWN]
+    );
+    assert!(!rig.is_finished());
+    rig.run(Duration::from_secs(2));
+    assert!(rig.is_finished());
+    let last = rig.router("tor").peer.status().last_remote_error.unwrap();
+    let told = last.cause.to_string();
+    assert!(told.contains("node n1 stops announcing"), "{told}");
+}
+
+#[test]
+fn a_process_without_peers_ends_at_once() {
+    let mut rig = Rig::announcing(with_peers([]));
+    rig.feed(Input::Peer(PeerInput::Shutdown));
+    assert!(rig.is_finished());
+}
+
+#[test]
+fn a_peer_that_was_asked_to_keeps_the_routes_of_a_process_that_ends() {
+    let mut restarting = peer("tor");
+    restarting.graceful_restart = true;
+    let mut rig = Rig::announcing(with_peers([restarting]));
+    let before = rig.router("tor").updates;
+    rig.feed(Input::Peer(PeerInput::Shutdown));
+    assert!(rig.is_finished());
+    assert_eq!(rig.router("tor").updates, before, "nothing is withdrawn");
+}
+
+#[test]
+fn a_peer_that_is_configured_no_longer_is_told_so() {
+    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    rig.feed(Input::Config(Arc::new(with_peers([]))));
+    let last = rig.router("tor").peer.status().last_remote_error.unwrap();
+    let told = last.cause.to_string().to_lowercase();
+    assert!(told.contains("configured"), "{told}");
+}
+
+#[test]
+fn a_node_selector_decides_who_peers() {
+    let mut selective = peer("tor");
+    selective.nodes = vec![crate::fixtures::selector(&[("rack", "a")])];
+    let mut rig = Rig::announcing(with_peers([selective]));
+    assert_eq!(rig.router("tor").peer.state(), State::Active);
+    let mut labelled = node("n1");
+    labelled.labels.insert("rack".into(), "a".into());
+    rig.feed(Input::NodeApplied(labelled));
+    rig.run(Duration::from_secs(1));
+    assert_eq!(rig.router("tor").prefixes(), ["192.0.2.1/32"]);
+}
+
+#[test]
+fn a_node_that_the_api_has_lost_keeps_its_peers() {
+    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    rig.news();
+    rig.feed(Input::NodeDeleted("n1".into()));
+    rig.run(Duration::from_secs(1));
+    assert_eq!(rig.router("tor").peer.state(), State::Established);
+    assert!(rig.news().is_empty());
+}
+
+#[test]
+fn a_peer_whose_password_is_not_there_waits_for_it() {
+    let mut secret = peer("tor");
+    secret.password = Password::Secret("bgp".to_owned());
+    let mut rig = Rig::announcing(with_peers([secret]));
+    assert_eq!(rig.router("tor").peer.state(), State::Active);
+    let password = Passphrase("hunter2".into());
+    rig.feed(Input::Peer(PeerInput::Secret {
+        name: "bgp".to_owned(),
+        password: Some(password.clone()),
+    }));
+    rig.run(Duration::from_secs(1));
+    assert_eq!(rig.router("tor").prefixes(), ["192.0.2.1/32"]);
+    let asked = rig.said.iter().find_map(|output| match output {
+        Output::Peer(PeerOutput::Connect { target, .. }) => target.password.clone(),
+        _ => None,
+    });
+    assert_eq!(asked, Some(password));
+}
+
+#[test]
+fn an_unnumbered_peer_is_spoken_with_once_it_was_heard() {
+    let mut unnumbered = peer("tor");
+    unnumbered.endpoint = PeerEndpoint::Interface("eth0".to_owned());
+    let mut rig = Rig::announcing(with_peers([unnumbered]));
+    assert_eq!(rig.router("tor").peer.state(), State::Active);
+    let mut other = ironlb_l2::Discovery::new(7);
+    let identity = ironlb_l2::discovery::Identity {
+        mac: ironlb_model::Mac([2, 0, 0, 0, 0, 99]),
+        link_local: "fe80::1".parse().unwrap(),
+    };
+    other.start(rig.now, 9, identity);
+    while let Some(output) = other.poll() {
+        if let ironlb_l2::discovery::Output::Send { frame, .. } = output {
+            rig.speaker.handle_router_frame(rig.now, 2, &frame);
+        }
+    }
+    rig.settle();
+    rig.run(Duration::from_secs(1));
+    let asked = rig.said.iter().find_map(|output| match output {
+        Output::Peer(PeerOutput::Connect { target, .. }) => Some(target.clone()),
+        _ => None,
+    });
+    let target = asked.unwrap();
+    assert_eq!(target.remote, socket("[fe80::1%2]:179"));
+    assert_eq!(target.distance, Distance::Connected);
+    assert_eq!(rig.router("tor").prefixes(), ["192.0.2.1/32"]);
+}
+
+#[test]
+fn a_stranger_is_refused_and_a_peer_that_may_connect_is_let_in() {
+    let mut passive = peer("tor");
+    passive.passive = true;
+    passive.listen_port = Some(179);
+    let mut rig = Rig::announcing(with_peers([passive]));
+    let mut accept = |number, from: &str| {
+        rig.feed(Input::Peer(PeerInput::Accepted {
+            number,
+            local: socket("198.51.100.10:179"),
+            remote: socket(from),
+        }));
+        let said = std::mem::take(&mut rig.said);
+        let answers = said.into_iter().filter_map(|output| match output {
+            Output::Peer(PeerOutput::Adopt { number, .. }) => Some((number, true)),
+            Output::Peer(PeerOutput::Refuse { number }) => Some((number, false)),
+            _ => None,
+        });
+        answers.collect::<Vec<_>>()
+    };
+    assert_eq!(accept(1, "198.51.100.66:1234"), [(1, false)]);
+    assert_eq!(accept(2, "198.51.100.1:1234"), [(2, true)]);
+}
