@@ -2,7 +2,8 @@
 //!
 //! This shell feeds [`ironlb_controller_core::Controller`] with what the watches say and carries out what it decides:
 //! patches of `services/status`, each conditional on the resource version that the decision was made on, and Events.
-//! It decides nothing itself. Start at [`run`], then read `drive.rs`.
+//! It decides nothing itself. Start at [`run`], then read `drive.rs`. Beside that, one controller leads (`lease.rs`), tells
+//! how full the pools are (`pool_status.rs`), and deletes what Services that are gone have left behind (`leftovers.rs`).
 //!
 //! It holds nothing that it could not read again: the record of what is allocated is the status of the Services.
 #![forbid(unsafe_code)]

@@ -27,7 +27,11 @@ fn the_pods_of_deploy_find_the_api_server_and_outlive_their_tokens() {
         &manifest(&product, "controller"),
         &flags("7480"),
     );
-    let speaker = second.start("speaker", &manifest(&product, "speaker"), &flags("7481"));
+    // This one is to read in the volume which namespace it is in.
+    let mut spec = manifest(&product, "speaker");
+    let environment = spec["containers"][0]["env"].as_array_mut().unwrap();
+    environment.retain(|entry| entry["name"] != "IRONLB_NAMESPACE");
+    let speaker = second.start("speaker", &spec, &flags("7481"));
     tenant.pod("n1", "web", "a");
     let service = |name: &str| {
         let spec = json!({ "loadBalancerClass": CLASS, "selector": { "app": "web" } });

@@ -59,6 +59,13 @@ impl std::ops::Deref for Alone {
     }
 }
 
+impl Drop for Alone {
+    /// Leaves no fault to the next test, however this one ended.
+    fn drop(&mut self) {
+        self.product.proxy.heal();
+    }
+}
+
 /// The product, together with other tests.
 pub(crate) fn shared() -> Shared {
     let product = product();
