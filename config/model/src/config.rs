@@ -46,6 +46,22 @@ pub struct Pool {
     pub cool_down: Duration,
 }
 
+impl Pool {
+    /// One of `ranges` that nothing else is said of.
+    pub fn new(name: impl Into<Name>, ranges: Vec<Range>) -> Self {
+        Self {
+            name: name.into(),
+            labels: Labels::new(),
+            ranges,
+            auto_assign: true,
+            avoid_buggy_ips: false,
+            allocation: None,
+            on_removal: OnRemoval::default(),
+            cool_down: Duration::ZERO,
+        }
+    }
+}
+
 /// Pools that exist, though nobody can say which addresses they have: their objects are in error, and have been since the
 /// process began, so that there is no earlier state of them to go on with.
 ///
@@ -153,6 +169,23 @@ pub struct L2Advertisement {
     pub gratuitous: Gratuitous,
     /// How often the owner repeats a gratuitous announcement; `None` for never (an extension).
     pub refresh: Option<Duration>,
+}
+
+impl L2Advertisement {
+    /// One of every address, from every node and interface, that nothing else is said of.
+    pub fn new(name: impl Into<Name>) -> Self {
+        Self {
+            name: name.into(),
+            pools: PoolSelection::default(),
+            nodes: Vec::new(),
+            services: Vec::new(),
+            interfaces: BTreeSet::new(),
+            preferred_nodes: Vec::new(),
+            election: Election::default(),
+            gratuitous: Gratuitous::default(),
+            refresh: None,
+        }
+    }
 }
 
 impl L2Advertisement {

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ironlb_model::bgp::{Password, PeerAsn, PeerEndpoint};
-use ironlb_model::config::{Election, Gratuitous, OnRemoval};
 use ironlb_model::{
     BgpAdvertisement, BgpPeer, Config, Endpoint, EndpointSlice, Ingress, L2Advertisement,
     LabelSelector, Labels, Link, Mac, Name, Node, Pool, PoolSelection, Range, Service, ServiceKey,
