@@ -135,3 +135,86 @@ fn any_text_is_read_as_configuration_or_refused() {
         random.altered(&examples)
     });
 }
+
+/// Sessions between real routers: what was negotiated, the messages of both sides with their headers.
+fn bgp_sessions() -> Vec<(u8, Vec<Vec<u8>>)> {
+    [
+        (
+            0,
+            include_str!("../speaker/bgp/tests/wire/captures/external.txt"),
+        ),
+        (
+            9,
+            include_str!("../speaker/bgp/tests/wire/captures/two-octet.txt"),
+        ),
+        (
+            16,
+            include_str!("../speaker/bgp/tests/wire/captures/extended-next-hop.txt"),
+        ),
+        (
+            2,
+            include_str!("../speaker/bgp/tests/wire/captures/internal.txt"),
+        ),
+        (
+            8,
+            include_str!("../speaker/bgp/tests/wire/captures/exabgp.txt"),
+        ),
+    ]
+    .map(|(agreed, text)| {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let bytes = |line: &str| {
+            let digits = line[2..].as_bytes().chunks(2);
+            let byte = |pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+            digits.map(byte).collect()
+        };
+        (agreed, lines.map(bytes).collect())
+    })
+    .into()
+}
+
+#[test]
+fn any_bgp_message_is_read_or_refused() {
+    let mut examples = Vec::new();
+    for (agreed, messages) in bgp_sessions() {
+        for message in messages.iter().filter(|message| message[18] != 4) {
+            // In the order of the target: UPDATE, OPEN, NOTIFICATION, ROUTE-REFRESH.
+            let kind = [1, 0, 2, 0, 3][usize::from(message[18]) - 1];
+            examples.push([&[agreed, kind], &message[19..]].concat());
+        }
+    }
+    for example in &examples {
+        targets::bgp_message::run(example);
+    }
+    throw(100_000, targets::bgp_message::run, |random| {
+        random.altered(&examples)
+    });
+}
+
+#[test]
+fn every_bit_of_a_bgp_message_may_be_wrong() {
+    for (agreed, messages) in bgp_sessions() {
+        for message in messages {
+            for bit in 0..message.len() * 8 {
+                let mut bytes = vec![agreed, 0];
+                bytes.extend_from_slice(&message);
+                bytes[2 + bit / 8] ^= 1 << (bit % 8);
+                targets::bgp_stream::run(&bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn any_stream_of_bgp_messages_is_read_up_to_its_first_wrong_header() {
+    let examples: Vec<_> = bgp_sessions()
+        .into_iter()
+        .map(|(agreed, messages)| {
+            let mut stream = vec![agreed, 40];
+            stream.extend(messages.concat());
+            stream
+        })
+        .collect();
+    throw(5_000, targets::bgp_stream::run, |random| {
+        random.altered(&examples)
+    });
+}

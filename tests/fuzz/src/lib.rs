@@ -5,6 +5,8 @@
 pub mod arp;
 pub mod bfd_packet;
 pub mod bfd_sessions;
+pub mod bgp_message;
+pub mod bgp_stream;
 pub mod config;
 pub mod ndp;
 pub mod responder;
