@@ -18,7 +18,7 @@ use ironlb_model::{Family, Name, ServiceKey, Time};
 
 pub use group::Written;
 use group::{Group, Member};
-use intended::Intended;
+use intended::{Change, Intended};
 use intern::Interner;
 use window::Window;
 
@@ -242,26 +242,25 @@ impl Rib {
 
     fn flush(&mut self, now: Time) {
         self.window.close(now);
-        // First: peers that were told everything until now then differ by their targets alone.
-        self.carry_out_retargets();
+        let mut changes: Changes = BTreeMap::new();
         for (audience, intended) in &mut self.audiences {
-            let changes = intended.settle(now, &mut self.attributes);
-            if changes.is_empty() {
-                continue;
+            let settled = intended.settle(now, &mut self.attributes);
+            if !settled.is_empty() {
+                changes.insert(audience.clone(), settled);
             }
-            let groups = self.groups.values_mut();
-            for group in groups.filter(|group| group.audience() == audience) {
-                if group.export().standing != Standing::Gone {
-                    group.apply(&changes);
-                }
-            }
+        }
+        // First: what a peer believes is what its group was told until now, and what it is to be told is settled.
+        self.carry_out_retargets(&changes);
+        for group in self.groups.values_mut() {
+            apply(group, &changes);
         }
         let told: BTreeSet<&Audience> = self.groups.values().map(Group::audience).collect();
         self.audiences
             .retain(|audience, intended| !intended.is_empty() || told.contains(audience));
     }
 
-    fn carry_out_retargets(&mut self) {
+    /// A group of which all peers become the same changes as a whole. Otherwise its peers go, one by one, where they belong.
+    fn carry_out_retargets(&mut self, changes: &Changes) {
         let mut moves: BTreeMap<GroupId, BTreeMap<Name, (Audience, Export)>> = BTreeMap::new();
         for (peer, target) in std::mem::take(&mut self.retargets) {
             let id = self.peers.get(&peer).copied();
@@ -273,7 +272,7 @@ impl Rib {
         for (id, moves) in moves {
             if !self.change_together(id, &moves) {
                 for (peer, (audience, export)) in moves {
-                    self.move_peer(&peer, id, audience, export);
+                    self.move_peer(&peer, id, audience, export, changes);
                 }
             }
         }
@@ -299,12 +298,20 @@ impl Rib {
         together
     }
 
-    fn move_peer(&mut self, peer: &Name, from: GroupId, audience: Audience, export: Export) {
+    fn move_peer(
+        &mut self,
+        peer: &Name,
+        from: GroupId,
+        audience: Audience,
+        export: Export,
+        changes: &Changes,
+    ) {
         let to = self.group_for(audience, export);
         let Some(mut former) = self.groups.remove(&from) else {
             return;
         };
         if let Some(group) = self.groups.get_mut(&to) {
+            apply(group, changes);
             group.move_from(&mut former, peer);
             self.peers.insert(peer.clone(), to);
         }
@@ -341,6 +348,18 @@ impl Rib {
         if group.is_some_and(|group| group.members().is_empty()) {
             self.groups.remove(&id);
         }
+    }
+}
+
+/// What has changed, for each audience.
+type Changes = BTreeMap<Audience, Vec<Change>>;
+
+/// Tells a group what has changed for its audience. A second time makes no difference.
+fn apply(group: &mut Group, changes: &Changes) {
+    if let Some(changes) = changes.get(group.audience())
+        && group.export().standing != Standing::Gone
+    {
+        group.apply(changes);
     }
 }
 

@@ -277,3 +277,41 @@ fn an_address_that_comes_later_is_the_next_hop_from_then_on() {
     assert_eq!((router.announcements, router.idle), (2, 0));
     assert_eq!(rib.unsendable(&name("a")).count(), 0);
 }
+
+#[test]
+fn another_advertisement_among_those_that_tell_a_peer_is_no_reason_to_tell_it_all_again() {
+    let mut rib = ready();
+    let wanted = |audience: &Audience, hosts: std::ops::Range<u32>| {
+        let audience = audience.clone();
+        let routes = hosts.map(move |number| (audience.clone(), plain(host(number)).1));
+        routes.collect::<Vec<_>>()
+    };
+    rib.set_routes(Time::ZERO, &service("a"), wanted(&everybody(), 0..5000));
+    let names = ["a", "b", "c"].map(name);
+    let mut routers = names
+        .clone()
+        .map(|peer| connect(&mut rib, &peer, external()));
+    // Together into a new group; one alone into a new group; that one back into one that there is.
+    let (first, second) = (audience("first"), audience("second"));
+    let steps = [
+        (20, [&first, &first, &first], 5001),
+        (40, [&second, &first, &first], 5002),
+        (60, [&first, &first, &first], 5003),
+    ];
+    for (milliseconds, targets, count) in steps {
+        let now = Time::from_millis(milliseconds);
+        for (peer, target) in names.iter().zip(targets) {
+            rib.retarget(now, peer, target.clone(), Standing::Serving);
+        }
+        let audiences: BTreeSet<&Audience> = targets.into_iter().collect();
+        let all = audiences.into_iter();
+        let all = all.flat_map(|audience| wanted(audience, 0..count));
+        rib.set_routes(now, &service("a"), all);
+        rib.tick(now);
+        for (router, peer) in routers.iter_mut().zip(&names) {
+            router.catch_up(&mut rib, peer);
+            assert_eq!(router.routes.len(), usize::try_from(count).unwrap());
+            assert_eq!(router.announcements, router.routes.len());
+        }
+    }
+}
