@@ -218,3 +218,10 @@ fn any_stream_of_bgp_messages_is_read_up_to_its_first_wrong_header() {
         random.altered(&examples)
     });
 }
+
+#[test]
+fn whatever_happens_to_a_bgp_peer_nothing_is_left_when_it_is_stopped() {
+    throw(20_000, targets::bgp_session::run, |random| {
+        random.bytes(600)
+    });
+}

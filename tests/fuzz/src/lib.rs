@@ -6,6 +6,7 @@ pub mod arp;
 pub mod bfd_packet;
 pub mod bfd_sessions;
 pub mod bgp_message;
+pub mod bgp_session;
 pub mod bgp_stream;
 pub mod config;
 pub mod ndp;
