@@ -145,6 +145,16 @@ fn when_the_winner_of_a_collision_fails_we_dial_again() {
 }
 
 #[test]
+fn when_the_winner_of_a_collision_hangs_we_dial_beside_it() {
+    let (mut router, outbound, inbound) = both(settings(0));
+    let open = encode_open(&Router::open());
+    router.say(outbound, &open);
+    router.say(inbound, &open);
+    assert_eq!(router.peer.state(), State::OpenConfirm);
+    assert!(router.next_dial(Duration::from_secs(10)).is_some());
+}
+
+#[test]
 fn two_that_dial_at_the_same_moment_get_one_session() {
     for seed in 0..50 {
         let mut network = Network::new([settings(0), settings(1)], seed);

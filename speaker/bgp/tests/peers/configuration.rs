@@ -162,6 +162,21 @@ fn a_change_is_tried_at_once_with_a_peer_that_is_left_alone() {
 }
 
 #[test]
+fn a_change_makes_earlier_refusals_forgotten() {
+    let (mut router, connection) = Router::in_state(State::OpenSent);
+    let mut connection = connection.unwrap();
+    for _ in 0..5 {
+        router.say(connection, &[0; 19]);
+        let (next, _) = router.next_dial(Duration::from_secs(100)).unwrap();
+        connection = router.connect(next);
+    }
+    router.handle(changed(|settings| settings.maximum_prefixes = Some(5)));
+    router.say(connection, &[0; 19]);
+    let (_, wait) = router.next_dial(Duration::from_secs(100)).unwrap();
+    assert!(wait <= Duration::from_secs(1), "{wait:?}");
+}
+
+#[test]
 fn a_peer_that_moves_is_dialled_where_it_is_now() {
     let (mut router, _) = Router::in_state(State::Connect);
     let outputs = router.handle(changed(|settings| settings.transport.port = 1_179));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ironlb_bgp::wire::{
     AfiSafi, Capabilities, Notification, Open, Reason, RefreshKind, RouteRefresh,
 };
-use ironlb_bgp::{Connection, Input, Output, Settings, State};
+use ironlb_bgp::{Connection, Input, Output, Settings, State, Stop};
 use ironlb_model::Family;
 use ironlb_model::bgp::PeerAsn;
 
@@ -360,6 +360,25 @@ fn a_peer_that_knows_no_capabilities_is_tried_without_and_with_them_after_the_se
     });
     let open = sent_open(&outputs, connection);
     assert_ne!(open.capabilities, Capabilities::default());
+}
+
+#[test]
+fn a_stop_forgets_that_a_peer_knew_no_capabilities() {
+    let (mut router, connection) = Router::in_state(State::OpenSent);
+    let refusal = Notification::new(Reason::UNSUPPORTED_PARAMETER);
+    router.say(connection.unwrap(), &messages::notification(&refusal));
+    router.handle(Input::Stop(Stop::Deconfigured));
+    router.handle(Input::Start);
+    let (connection, outputs) = router.accept();
+    let open = sent_open(&outputs, connection);
+    assert_ne!(open.capabilities, Capabilities::default());
+}
+
+#[test]
+fn an_open_without_capabilities_has_no_parameters_at_all() {
+    let open = messages::open(ASNS[0], Capabilities::default());
+    let bytes = encode_open(&open);
+    assert_eq!((bytes.len(), bytes.last()), (29, Some(&0)));
 }
 
 #[test]

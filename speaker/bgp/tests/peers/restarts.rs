@@ -154,6 +154,19 @@ fn while_a_peer_restarts_its_last_counts_are_shown_until_it_is_too_late() {
 }
 
 #[test]
+fn a_peer_that_is_stopped_is_not_waited_for() {
+    let (mut router, connection) = router(false);
+    router.handle(Input::Closed {
+        connection,
+        error: None,
+    });
+    assert!(router.peer.status().expected_back.is_some());
+    router.handle(Input::Stop(Stop::Deconfigured));
+    assert_eq!(router.peer.status().expected_back, None);
+    assert_eq!(router.peer.deadline(), None);
+}
+
+#[test]
 fn a_peer_that_is_back_is_counted_anew() {
     let (mut router, connection) = router(false);
     router.say(connection, &announce(0, 7));
