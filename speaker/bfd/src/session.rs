@@ -37,6 +37,8 @@ pub struct Session {
     /// Whether the peer has ever sent an echo packet back: then it has to again, each time the session comes up.
     echo_works: bool,
     echo_sequence: u32,
+    /// Down at least until then.
+    held: Time,
     nonce: u64,
     timers: Timers,
     /// When the last packet that was not an answer to a poll went out, and the interval that the next one was timed by.
@@ -96,6 +98,7 @@ impl Session {
             echo: Echo::Off,
             echo_works: false,
             echo_sequence: 0,
+            held: Time::ZERO,
             nonce,
             timers: Timers::default(),
             last_sent: None,
@@ -192,7 +195,9 @@ impl Session {
         if self.state == State::AdminDown {
             return;
         }
-        self.step(now, packet);
+        if self.state != State::Down || now >= self.held {
+            self.step(now, packet);
+        }
         self.settle_echo(now);
         if packet.poll {
             self.send(now, true);
@@ -247,6 +252,8 @@ impl Session {
             self.detection_expired(now);
         }
         if self.timers.take_due(Timer::EchoDetection, now) {
+            // Control packets still come: without a pause they would bring the session up and down several times a second.
+            self.held = now + HOLD;
             self.enter(now, State::Down, Reason::EchoFailed);
         }
         if self.timers.take_due(Timer::Close, now) {
@@ -323,6 +330,7 @@ impl Session {
         self.poll = Poll::Idle;
         self.status = Status::NeverUp;
         self.echo_works = false;
+        self.held = Time::ZERO;
         self.outputs.retain(|output| *output != Output::Closed);
         self.enter(now, State::Down, Reason::AdminDown);
     }
@@ -569,6 +577,9 @@ const fn diagnostic(reason: Reason) -> Diagnostic {
         Reason::AdminDown => Diagnostic::AdministrativelyDown,
     }
 }
+
+/// A pause after the echo function has failed.
+const HOLD: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;
