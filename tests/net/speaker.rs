@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use ironlb_l2::Counters;
 use ironlb_lab::Host;
-use ironlb_model::config::{Election, Gratuitous, OnRemoval};
 use ironlb_model::{
-    Config, Endpoint, EndpointSlice, Event, Ingress, L2Advertisement, Node, Pool, PoolSelection,
-    Range, Service, ServiceKey, SliceKey,
+    Config, Endpoint, EndpointSlice, Event, Ingress, L2Advertisement, Node, Pool, Range, Service,
+    ServiceKey, SliceKey,
 };
 use ironlb_speaker::drive::{self, Client, Report, Running};
 use ironlb_speaker_core::{Input, Settings, Speaker};
@@ -129,27 +128,8 @@ impl TestSpeaker {
 
 /// Two pools, every node announces them.
 fn config() -> Config {
-    let pool = |name: &str, net: &str| Pool {
-        name: name.into(),
-        labels: Default::default(),
-        ranges: vec![Range::from_net(net.parse().unwrap())],
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
-        on_removal: OnRemoval::Move,
-        cool_down: Duration::ZERO,
-    };
-    let advertisement = L2Advertisement {
-        name: "all".into(),
-        pools: PoolSelection::default(),
-        nodes: Vec::new(),
-        services: Vec::new(),
-        interfaces: Default::default(),
-        preferred_nodes: Vec::new(),
-        election: Election::Rendezvous,
-        gratuitous: Gratuitous::default(),
-        refresh: None,
-    };
+    let pool = |name: &str, net: &str| Pool::new(name, vec![Range::from_net(net.parse().unwrap())]);
+    let advertisement = L2Advertisement::new("all");
     let pools = [pool("v4", "10.0.0.96/27"), pool("v6", "fd00::100/120")];
     Config {
         pools: pools.map(|pool| (pool.name.clone(), pool)).into(),

@@ -3,25 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ironlb_controller_core::{Allocator, Families, Request};
-use ironlb_model::config::OnRemoval;
 use ironlb_model::{Family, Labels, Pool, Range, ServiceKey};
 
 fn allocator() -> Allocator {
     let range = Range::new("10.0.0.0".parse().unwrap(), "10.0.255.255".parse().unwrap());
-    let pool = Pool {
-        name: "pool".into(),
-        labels: Labels::new(),
-        ranges: vec![range.unwrap()],
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
-        on_removal: OnRemoval::Move,
-        cool_down: Duration::ZERO,
-    };
+    let pool = Pool::new("pool", vec![range.unwrap()]);
     let mut allocator = Allocator::default();
     allocator.set_pools(&BTreeMap::from([(pool.name.clone(), pool)]));
     allocator

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ironlb_controller_core::{Allocator, Controller, Families, Input, Output, Request, Settings};
-use ironlb_model::config::OnRemoval;
 use ironlb_model::{Config, Family, Labels, Name, Pool, Range, Service, ServiceKey, Time};
 
 use crate::HEAP;
@@ -330,16 +328,7 @@ fn pool(name: &str, ranges: &[&str]) -> Pool {
         let (first, last) = text.split_once('-').expect("a range");
         Range::new(first.parse().expect("first"), last.parse().expect("last")).expect("in order")
     };
-    Pool {
-        name: name.into(),
-        labels: Labels::new(),
-        ranges: ranges.iter().map(range).collect(),
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
-        on_removal: OnRemoval::Move,
-        cool_down: Duration::ZERO,
-    }
+    Pool::new(name, ranges.iter().map(range).collect())
 }
 
 fn key(n: usize) -> ServiceKey {

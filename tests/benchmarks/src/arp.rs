@@ -20,10 +20,10 @@ use ironlb_l2::arp::{Operation, Packet};
 use ironlb_l2::ethernet::{ARP, Frame};
 use ironlb_l2::{Holding, Interfaces, Port, Responder};
 use ironlb_lab::{Host, Lab, Link, Switch};
-use ironlb_model::config::{Election, Gratuitous, OnRemoval};
+use ironlb_model::config::Gratuitous;
 use ironlb_model::{
-    Config, Endpoint, EndpointSlice, Ingress, L2Advertisement, Mac, Node, Pool, PoolSelection,
-    Range, Service, ServiceKey, SliceKey, Time,
+    Config, Endpoint, EndpointSlice, Ingress, L2Advertisement, Mac, Node, Pool, Range, Service,
+    ServiceKey, SliceKey, Time,
 };
 use ironlb_speaker::drive::{self, Running};
 use ironlb_speaker_core::{Input, Settings, Speaker};
@@ -334,27 +334,8 @@ fn start(host: &Host, runtime: &tokio::runtime::Runtime) -> anyhow::Result<Runni
 
 fn config() -> anyhow::Result<Config> {
     let range = Range::new(VIP.into(), IpAddr::V4(Ipv4Addr::new(10, 0, 255, 255)));
-    let pool = Pool {
-        name: "pool".into(),
-        labels: Default::default(),
-        ranges: vec![range.context("a range")?],
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
-        on_removal: OnRemoval::Move,
-        cool_down: Duration::ZERO,
-    };
-    let advertisement = L2Advertisement {
-        name: "all".into(),
-        pools: PoolSelection::default(),
-        nodes: Vec::new(),
-        services: Vec::new(),
-        interfaces: Default::default(),
-        preferred_nodes: Vec::new(),
-        election: Election::Rendezvous,
-        gratuitous: Gratuitous::default(),
-        refresh: None,
-    };
+    let pool = Pool::new("pool", vec![range.context("a range")?]);
+    let advertisement = L2Advertisement::new("all");
     Ok(Config {
         pools: [(pool.name.clone(), pool)].into(),
         l2_advertisements: [(advertisement.name.clone(), advertisement)].into(),

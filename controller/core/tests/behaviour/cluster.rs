@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ironlb_controller_core::{Controller, Input, Output, Settings, StatusWrite, WriteOutcome};
-use ironlb_model::config::{OnRemoval, PoolsInError};
+use ironlb_model::config::PoolsInError;
 use ironlb_model::{
     Config, Event, Family, Ingress, IpFamilyPolicy, Labels, Name, Pool, Port, Protocol, Range,
     Service, ServiceAllocation, ServiceKey, Time,
@@ -60,16 +60,7 @@ pub(crate) fn range(text: &str) -> Range {
 
 /// A pool for everybody.
 pub(crate) fn pool(name: &str, ranges: &[&str]) -> Pool {
-    Pool {
-        name: name.into(),
-        labels: Labels::new(),
-        ranges: ranges.iter().map(|text| range(text)).collect(),
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
-        on_removal: OnRemoval::Move,
-        cool_down: Duration::ZERO,
-    }
+    Pool::new(name, ranges.iter().map(|text| range(text)).collect())
 }
 
 /// A pool for a namespace.
