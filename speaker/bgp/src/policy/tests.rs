@@ -100,7 +100,7 @@ fn communities_go_into_the_attribute_of_their_kind() {
 fn what_is_not_transitive_stays_within_the_as() {
     let (crosses, stays) = ([0x00, 0x02, 0, 1, 0, 0, 0, 1], [0x43, 0, 0, 0, 0, 0, 0, 1]);
     let route = RouteAttributes {
-        extended_communities: [crosses, stays].map(ironlb_model::ExtendedCommunity).into(),
+        extended_communities: [crosses, stays].map(ExtendedCommunity).into(),
         ..plain()
     };
     let told = |internal| {

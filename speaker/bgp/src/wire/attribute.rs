@@ -13,8 +13,9 @@ use std::net::Ipv4Addr;
 #[cfg(test)]
 pub(super) use as_path::tests as as_path_tests;
 pub use as_path::{AsPath, Segment};
-pub use community::{Community, ExtendedCommunity, LargeCommunity};
+pub use community::{Community, LargeCommunity};
 pub(crate) use decode::{Decoded, decode};
+pub use ironlb_model::ExtendedCommunity;
 pub use reach::NextHop;
 
 /// What is said of routes, apart from the next hop of multiprotocol ones.
