@@ -347,6 +347,12 @@ fn a_peer_that_knows_no_capabilities_is_tried_without_and_with_them_after_the_se
         panic!("{outputs:?}");
     };
     assert!(agreement.wire.ipv4 && !agreement.wire.four_octet_as && !agreement.route_refresh);
+    // What was not offered is not answered.
+    let refresh = RouteRefresh {
+        family: AfiSafi::IPV4_UNICAST,
+        kind: RefreshKind::Request,
+    };
+    assert_eq!(router.say(connection, &route_refresh(refresh)), []);
 
     router.handle(Input::Closed {
         connection,

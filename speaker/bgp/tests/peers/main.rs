@@ -18,6 +18,7 @@ mod random;
 mod router;
 mod sample;
 
+mod captured;
 mod collisions;
 mod configuration;
 mod connecting;

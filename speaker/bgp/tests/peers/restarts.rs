@@ -217,6 +217,20 @@ fn a_shutdown_is_a_hard_reset_where_routes_would_outlive_a_notification() {
 }
 
 #[test]
+fn too_many_prefixes_are_a_hard_reset_as_well() {
+    let (mut router, connection) = router(true);
+    router.say(connection, &announce(0, 9));
+    let settings = Settings {
+        maximum_prefixes: Some(8),
+        ..restarting(0)
+    };
+    let outputs = router.handle(Input::Configure(Box::new(settings)));
+    let told = notified(&outputs, connection).unwrap();
+    assert!(told.is_hard_reset());
+    assert_eq!(told.cause().reason, Reason::MAX_PREFIXES);
+}
+
+#[test]
 fn a_change_of_the_settings_is_none_so_that_the_routes_stay() {
     let (mut router, connection) = router(true);
     let settings = Settings {

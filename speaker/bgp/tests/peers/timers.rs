@@ -41,6 +41,15 @@ fn a_silent_peer_is_dropped_after_the_hold_time_in_open_confirm_and_established(
 }
 
 #[test]
+fn the_hold_time_begins_anew_when_the_session_is_up() {
+    let (mut router, connection) = Router::in_state(State::OpenConfirm);
+    router.wait(seconds(80));
+    router.say(connection.unwrap(), &keepalive());
+    router.wait(seconds(80));
+    assert_eq!(router.peer.state(), State::Established);
+}
+
+#[test]
 fn keepalives_and_updates_keep_a_session() {
     let (mut router, connection) = Router::established();
     for message in [keepalive(), announce(1, 1), keepalive()] {
