@@ -68,7 +68,8 @@ impl Allocation {
         !shares && self.v4 == other.v4 && self.v6 == other.v6
     }
 
-    /// The pool that the addresses are of, or were of until they left it (`onRemoval: Hold`).
+    /// The pool that the addresses are of; or were of until they left it (`onRemoval: Hold`), or as far as is known. Empty
+    /// where nothing is known.
     pub const fn pool(&self) -> &Name {
         &self.pool
     }
@@ -248,6 +249,23 @@ impl Allocator {
             .map(|state| state.pool.name.clone());
         let pick = self.pick_exactly(request, addresses, held_by.as_ref())?;
         Ok(self.hold(request, pick))
+    }
+
+    /// Lets a Service have `addresses`, which it has had before, though nobody can say whether its pool has them; only not
+    /// beside others that do not share with it. `from` is the pool that they are taken to be of, where that is known.
+    pub(crate) fn keep_in_doubt(
+        &mut self,
+        request: &Request<'_>,
+        addresses: &[IpAddr],
+        from: Option<&str>,
+    ) -> Result<(), Refusal> {
+        for address in addresses {
+            self.admit(request, *address)?;
+        }
+        let pool = from.unwrap_or_default().into();
+        let addresses = addresses.to_vec();
+        self.hold(request, Pick { pool, addresses });
+        Ok(())
     }
 
     /// Gives a Service that has one address a second one of the other family, from the same pool.

@@ -81,6 +81,9 @@ impl Avoided {
 
     /// An address is in use: it does not cool down.
     pub(crate) fn warm(&mut self, address: IpAddr) {
+        if self.cooling.is_empty() {
+            return;
+        }
         if let Some(end) = self.cooling.remove(&address) {
             self.ends.remove(&(end, address));
         }

@@ -251,7 +251,7 @@ impl Allocator {
     }
 
     /// Whether the others on `address`, or those who have it in their status, let the Service have it.
-    fn admit(&self, request: &Request<'_>, address: IpAddr) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, request: &Request<'_>, address: IpAddr) -> Result<(), Refusal> {
         let sharing = request.sharing.as_ref();
         let has = request.status.contains(&address);
         self.ledger

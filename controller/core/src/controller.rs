@@ -133,7 +133,8 @@ impl Controller {
 
     /// The pool that a Service's addresses come from.
     pub fn pool_of_service(&self, service: &ServiceKey) -> Option<&Name> {
-        self.allocator.get(service).map(|held| held.pool())
+        let held = self.allocator.get(service).map(|held| held.pool());
+        held.filter(|pool| !pool.is_empty())
     }
 
     /// The pool that has an address.

@@ -113,7 +113,13 @@ pub(crate) fn adopt(allocator: &mut Allocator, service: &Service, class: Option<
         Err(_) => {
             allocator.release(&service.key);
         }
-        Ok(terms) => keep_current(allocator, service, &terms, &mut Vec::new()),
+        Ok(terms) => {
+            let doubt = in_doubt(allocator, service, &terms);
+            let kept = doubt.map(|doubt| keep_in_doubt(allocator, service, &terms, &doubt));
+            if !matches!(kept, Some(Ok(()))) {
+                keep_current(allocator, service, &terms, &mut Vec::new());
+            }
+        }
     }
 }
 
@@ -141,12 +147,18 @@ fn judge(allocator: &mut Allocator, service: &Service, class: Option<&str>) -> D
             return Decision::refused(refusal, None, Vec::new());
         }
     };
+    let mut conflict = None;
     if let Some(doubt) = in_doubt(allocator, service, &terms) {
-        allocator.release(&service.key);
-        return Decision::in_doubt(doubt);
+        match keep_in_doubt(allocator, service, &terms, &doubt) {
+            Ok(()) => return Decision::in_doubt(doubt.into()),
+            Err(refusal) => conflict = Some(lost(&doubt.addresses, &refusal)),
+        }
     }
     let mut notices = Vec::new();
     keep_current(allocator, service, &terms, &mut notices);
+    if let Some(conflict) = conflict {
+        notices = vec![conflict];
+    }
     let is_held = allocator.get(&service.key).is_some();
     let unread = asked_pool(service).and_then(|asked| allocator.unread_pool(asked));
     if let Some(refusal) = unread.filter(|_| is_held) {
@@ -180,11 +192,29 @@ fn terms(allocator: &Allocator, service: &Service) -> Result<Terms, Refusal> {
     Terms::of(service)
 }
 
-/// Why nobody can say whether a Service may keep the addresses in its status, when that is so: one of them is in no pool
-/// that could be read, and in one that is in error, as far as can be known.
+/// Addresses in a Service's status of which nobody can say whether it may keep them.
+struct Doubt {
+    addresses: Vec<IpAddr>,
+    /// The pool in error that it has them from; `None` where that is not known.
+    from: Option<Name>,
+    in_error: InError,
+}
+
+impl From<Doubt> for Refusal {
+    fn from(doubt: Doubt) -> Self {
+        Self::InDoubt {
+            addresses: doubt.addresses,
+            from: doubt.from,
+            in_error: doubt.in_error,
+        }
+    }
+}
+
+/// The addresses in a Service's status, when one of them is in no pool that could be read, and in one that is in error, as
+/// far as can be known.
 ///
 /// Not so where it asks for something else, or could not keep them whatever their pool: then it is judged as ever.
-fn in_doubt(allocator: &Allocator, service: &Service, terms: &Terms) -> Option<Refusal> {
+fn in_doubt(allocator: &Allocator, service: &Service, terms: &Terms) -> Option<Doubt> {
     let from = service.allocated_from.as_deref();
     if !allocator.in_error.may_have_given(from) {
         return None;
@@ -199,13 +229,28 @@ fn in_doubt(allocator: &Allocator, service: &Service, terms: &Terms) -> Option<R
     let may_be_of = |asked| allocator.in_error.has(asked) || allocator.unread_pool(asked).is_some();
     let asks_for_it = asked_pool(service).is_none_or(may_be_of);
     let is_right = asks_for_them && asks_for_it && terms.families.accept(&addresses);
-    (is_outside && !is_held && is_right).then(|| Refusal::InDoubt {
+    (is_outside && !is_held && is_right).then(|| Doubt {
         from: from
             .filter(|pool| allocator.in_error.has(pool))
             .map(Name::from),
         in_error: InError::of(&allocator.in_error),
         addresses,
     })
+}
+
+fn keep_in_doubt(
+    allocator: &mut Allocator,
+    service: &Service,
+    terms: &Terms,
+    doubt: &Doubt,
+) -> Result<(), Refusal> {
+    let request = terms.request(service, &doubt.addresses);
+    allocator.keep_in_doubt(&request, &doubt.addresses, doubt.from.as_deref())
+}
+
+fn lost(addresses: &[IpAddr], refusal: &Refusal) -> Notice {
+    let message = format!("lost its address {}: {refusal}", List(addresses));
+    Notice::normal("ClearAssignment", message)
 }
 
 /// A Service of another type or class. One that was ours, and is of no other class now, is tidied up.
@@ -283,8 +328,7 @@ fn keep(
     match allocator.keep(&request, current, last_pool.as_deref()) {
         Ok(_) => true,
         Err(refusal) => {
-            let message = format!("lost its address {}: {refusal}", List(current));
-            notices.push(Notice::normal("ClearAssignment", message));
+            notices.push(lost(current, &refusal));
             false
         }
     }

@@ -79,7 +79,7 @@ impl PoolState {
     }
 
     pub(crate) fn has_kept_back(&self, family: Family) -> bool {
-        self.first_kept_back(family).is_some()
+        !self.kept_back.is_empty() && self.first_kept_back(family).is_some()
     }
 
     /// Whether `address` may be given away by this pool at all, free or not.
@@ -90,7 +90,7 @@ impl PoolState {
     /// Marks an address of `entry` as used. It must be free, or one that the pool never gives away.
     pub(crate) fn take(&mut self, entry: u32, address: IpAddr) {
         let (family, number) = (Family::of(address), number(address));
-        if self.kept_back.remove(&(family, entry, number)) || self.cut(family, entry, number) {
+        if self.take_up(family, entry, number) || self.cut(family, entry, number) {
             self.usage.of_mut(family).in_use += 1;
         }
     }
@@ -115,9 +115,14 @@ impl PoolState {
     /// An address of `entry` that may be kept back is free like others.
     pub(crate) fn release(&mut self, entry: u32, address: IpAddr) {
         let (family, number) = (Family::of(address), number(address));
-        if self.kept_back.remove(&(family, entry, number)) {
+        if self.take_up(family, entry, number) {
             self.join(family, entry, number);
         }
+    }
+
+    /// Takes an address out of those that are kept back; `false` when it is none of them.
+    fn take_up(&mut self, family: Family, entry: u32, number: u128) -> bool {
+        !self.kept_back.is_empty() && self.kept_back.remove(&(family, entry, number))
     }
 
     /// Takes an address out of the run that has it; `false` when none has.
@@ -237,9 +242,7 @@ fn below(number: u128) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
-    use ironlb_model::config::OnRemoval;
     use proptest::prelude::*;
 
     use super::*;
@@ -250,14 +253,8 @@ mod tests {
             .map(|(first, last)| Range::new(first.parse().unwrap(), last.parse().unwrap()).unwrap())
             .collect();
         Pool {
-            name: "pool".into(),
-            labels: BTreeMap::new(),
-            ranges,
-            auto_assign: true,
             avoid_buggy_ips,
-            allocation: None,
-            on_removal: OnRemoval::Move,
-            cool_down: Duration::ZERO,
+            ..Pool::new("pool", ranges)
         }
     }
 

@@ -14,7 +14,7 @@ use crate::refusal::Fence;
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
     by_name: BTreeMap<Name, PoolState>,
-    spans: BTreeMap<(Family, u128), Span>,
+    spans: Spans,
     /// Open to everybody and to automatic choice, with a free address of the family.
     open_v4: BTreeSet<Name>,
     open_v6: BTreeSet<Name>,
@@ -45,6 +45,9 @@ pub(crate) enum Reach {
     KeptBack,
 }
 
+/// By family and first address.
+type Spans = BTreeMap<(Family, u128), Span>;
+
 /// A run of addresses that belongs to a pool.
 #[derive(Debug)]
 struct Span {
@@ -68,7 +71,7 @@ impl Pools {
 
     /// The pool that has `address`, whether or not it gives it away.
     pub(crate) fn of_address(&self, address: IpAddr) -> Option<&Name> {
-        self.span(address).map(|span| &span.pool)
+        span_of(&self.spans, address).map(|span| &span.pool)
     }
 
     /// Marks an address as used; one of no pool is nobody's business here.
@@ -125,28 +128,19 @@ impl Pools {
     }
 
     fn change(&mut self, address: IpAddr, change: impl FnOnce(&mut PoolState, u32, &mut Avoided)) {
-        let Some(Span { pool, entry, .. }) = self.span(address) else {
+        let Some(span) = span_of(&self.spans, address) else {
             return;
         };
-        let (pool, entry) = (pool.clone(), *entry);
-        if let Some(state) = self.by_name.get_mut(&pool) {
+        if let Some(state) = self.by_name.get_mut(&span.pool) {
             let family = Family::of(address);
             let has = |state: &PoolState| (state.has_free(family), state.has_kept_back(family));
             let before = has(state);
-            change(state, entry, &mut self.avoided);
+            change(state, span.entry, &mut self.avoided);
             if before != has(state) {
+                let pool = span.pool.clone();
                 self.note_open(&pool);
             }
         }
-    }
-
-    fn span(&self, address: IpAddr) -> Option<&Span> {
-        let (family, number) = (Family::of(address), number(address));
-        let (_, span) = self
-            .spans
-            .range((family, 0)..=(family, number))
-            .next_back()?;
-        (number <= span.last).then_some(span)
     }
 
     /// Puts a pool in that was not there.
@@ -349,6 +343,12 @@ impl Rank {
             pool: pool.name.clone(),
         }
     }
+}
+
+fn span_of(spans: &Spans, address: IpAddr) -> Option<&Span> {
+    let (family, number) = (Family::of(address), number(address));
+    let (_, span) = spans.range((family, 0)..=(family, number)).next_back()?;
+    (number <= span.last).then_some(span)
 }
 
 /// Under which namespaces to index a pinned pool; `None` for all, when only looking at the Service can tell.

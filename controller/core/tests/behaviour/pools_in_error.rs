@@ -1,7 +1,7 @@
 //! Pools that could not be read when the controller started: their Services keep what they have.
 
 use ironlb_model::config::OnRemoval;
-use ironlb_model::{IpFamilyPolicy, Pool, Service};
+use ironlb_model::{IpFamilyPolicy, Pool, Protocol, Service};
 
 use crate::cluster::{Cluster, dual, ips, pool, service};
 
@@ -259,6 +259,35 @@ fn both_addresses_of_a_dual_stack_service_stay() {
     cluster.configure(&[second(), both]);
     assert_eq!(cluster.status("d"), status);
     assert!(cluster.writes.is_empty());
+}
+
+#[test]
+fn those_that_share_an_address_keep_it_as_long_as_they_may_share() {
+    let sharing = |name: &str, port| Service {
+        sharing_key: Some("key".to_owned()),
+        ports: vec![crate::cluster::port(Protocol::Tcp, port)],
+        ..asking(name, "first")
+    };
+    let mut cluster = Cluster::new(&[first(), second()]);
+    cluster.apply(sharing("a", 80));
+    cluster.apply(sharing("b", 443));
+    cluster.apply(sharing("c", 8080));
+    cluster.writes.clear();
+    cluster.start_in_error(&[second()], &["first"]);
+    assert!(cluster.writes.is_empty());
+    cluster.reasons();
+    cluster.apply(service("b"));
+    assert_eq!(cluster.status("b"), ["198.51.100.1"]);
+    let message = cluster.events.first().map(|event| event.message.clone());
+    assert!(
+        message
+            .unwrap()
+            .starts_with("lost its address 192.0.2.1: 192.0.2.1 is in use by default/a")
+    );
+    assert_eq!(cluster.reasons(), ["ClearAssignment", "IPAllocated"]);
+    cluster.configure(&[first(), second()]);
+    assert_eq!(cluster.status("a"), ["192.0.2.1"]);
+    assert_eq!(cluster.status("c"), ["192.0.2.1"]);
 }
 
 #[test]
