@@ -47,8 +47,7 @@ impl<'a> Update<'a> {
             (withdrawn, announced) = (Prefixes::none(Family::V4), Prefixes::none(Family::V4));
         }
         demand_well_known(&mut decoded, announced.is_empty(), negotiated);
-        let has_routes = !fields.announced.is_empty() || decoded.has(kind::MP_REACH_NLRI);
-        if let Some(error) = routes_unknown(&decoded, has_routes) {
+        if let Some(error) = routes_unknown(&decoded, &fields) {
             return Err(error);
         }
         let none = Prefixes::none(Family::V6);
@@ -141,7 +140,8 @@ impl<'a> Fields<'a> {
 
 /// Notes which attributes are missing that announced routes must have (RFC 4271 §5, RFC 4760 §3).
 fn demand_well_known(decoded: &mut Decoded<'_>, no_classic: bool, negotiated: &Negotiated) {
-    if no_classic && decoded.reach.is_none() {
+    let no_other = decoded.reach.is_none_or(|reach| reach.prefixes.is_empty());
+    if no_classic && no_other {
         return;
     }
     decoded.demand(kind::ORIGIN);
@@ -156,10 +156,13 @@ fn demand_well_known(decoded: &mut Decoded<'_>, no_classic: bool, negotiated: &N
 
 /// Routes cannot be treated as withdrawn when there are none, but attributes: those for them may not have been understood
 /// (RFC 7606 §5.2).
-fn routes_unknown(decoded: &Decoded<'_>, has_routes: bool) -> Option<Error> {
+fn routes_unknown(decoded: &Decoded<'_>, fields: &Fields<'_>) -> Option<Error> {
     let (fault, bytes) = decoded.withdrawing?;
-    let doubtful =
-        !has_routes && (decoded.has_more_than_unreach() || fault.kind == FaultKind::Overrun);
+    // What a family that is not exchanged has in it is not looked at: routes, it is taken.
+    let reach = decoded.reach.map(|reach| !reach.prefixes.is_empty());
+    let has_other = reach.unwrap_or_else(|| decoded.has(kind::MP_REACH_NLRI));
+    let meant_for_routes = decoded.has_more_than_unreach() || fault.kind == FaultKind::Overrun;
+    let doubtful = fields.announced.is_empty() && !has_other && meant_for_routes;
     doubtful.then(|| Error::Attribute {
         fault: Fault {
             action: Action::SessionReset,

@@ -348,6 +348,14 @@ fn faults_of_an_update_without_routes_end_the_session() {
     assert_eq!(error.reason(), Reason::INVALID_ORIGIN);
     assert_eq!(error.notification().data, bad);
     assert_eq!(error.to_string(), "ORIGIN has a value that is not allowed");
+    // So they do where MP_REACH_NLRI is there and has none.
+    let mut empty = MP_REACH[..24].to_vec();
+    empty[2] = 21;
+    let bytes = body(&[], &[&empty, bad, AS_PATH], &[]);
+    let error = Update::decode(&bytes, &EXTERNAL).unwrap_err();
+    assert_eq!(error.reason(), Reason::INVALID_ORIGIN);
+    let bytes = body(&[], &[&empty], &[]);
+    assert_eq!(Update::decode(&bytes, &EXTERNAL).unwrap().faults, []);
     // A mild one does not, and without a fault there is nothing wrong with it.
     for attributes in [&[ORIGIN, AS_PATH][..], &[ORIGIN, &[0x40, 6, 1, 0]]] {
         assert!(Update::decode(&body(&[], attributes, &[]), &EXTERNAL).is_ok());
