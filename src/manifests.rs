@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use ironlb_config::{Error, Objects, Source, report};
 
@@ -116,6 +117,18 @@ impl Reader {
 /// Whether it is there and no file: one would wait for ever on a pipe that nobody writes to.
 fn is_special(path: &Path) -> bool {
     path.exists() && !path.is_file()
+}
+
+/// The exit status of a command: 0 when all is right, 1 when something is wrong with the manifests, 2 and a line on standard error
+/// when the command itself could not be done.
+pub(crate) fn exit_status(is_valid: Result<bool, String>) -> ExitCode {
+    match is_valid {
+        Ok(is_valid) => ExitCode::from(u8::from(!is_valid)),
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Tells people what is wrong: on a terminal with an excerpt of the source, else one line each.

@@ -48,13 +48,7 @@ enum Output {
 
 /// Plans, prints and returns the exit status.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    match plan(args) {
-        Ok(is_valid) => ExitCode::from(u8::from(!is_valid)),
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
-    }
+    manifests::exit_status(plan(args))
 }
 
 /// What would become of every Service, in order of namespace and name; nothing where the configuration is not valid.

@@ -30,13 +30,7 @@ enum Output {
 
 /// Checks, prints and returns the exit status.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    match validate(args) {
-        Ok(is_valid) => ExitCode::from(u8::from(!is_valid)),
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
-    }
+    manifests::exit_status(validate(args))
 }
 
 fn validate(args: &Args) -> Result<bool, String> {

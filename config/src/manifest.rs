@@ -121,7 +121,7 @@ impl Manifest {
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     /// The objects that could be read, in the order written; configuration objects also when something is wrong with them.
-    pub manifests: Vec<Manifest>,
+    pub manifests: Vec<Arc<Manifest>>,
     /// What is wrong outside of configuration objects.
     pub errors: Vec<Error>,
     /// Objects that are there, and not as they should be. One without a name stands for all of its kind.
@@ -152,13 +152,13 @@ impl Manifests {
     /// Puts objects together. Of two Services, EndpointSlices, Nodes or Namespaces with one key the first counts, and
     /// an error says so; of two configuration objects [`lower`](crate::lower) says it. `is_unreadable` where one of the
     /// sources is: what is missing may then be in there.
-    pub fn gather(manifests: impl IntoIterator<Item = Manifest>, is_unreadable: bool) -> Self {
+    pub fn gather(manifests: impl IntoIterator<Item = Arc<Manifest>>, is_unreadable: bool) -> Self {
         let mut gathered = Self::default();
-        let mut seen: BTreeMap<ManifestKey, Manifest> = BTreeMap::new();
+        let mut seen: BTreeMap<ManifestKey, Arc<Manifest>> = BTreeMap::new();
         let mut order = Vec::new();
         for manifest in manifests {
-            if let Body::Configuration(reference, entry) = manifest.body {
-                gathered.objects.insert(reference, entry);
+            if manifest.is_configuration() {
+                gathered.add(Arc::unwrap_or_clone(manifest).body);
                 continue;
             }
             match seen.entry(manifest.key.clone()) {
@@ -171,7 +171,7 @@ impl Manifests {
             }
         }
         for manifest in order.iter().filter_map(|key| seen.remove(key)) {
-            gathered.add(manifest.body);
+            gathered.add(Arc::unwrap_or_clone(manifest).body);
         }
         if is_unreadable {
             gathered.objects.mark_unreadable();
@@ -207,7 +207,7 @@ mod tests {
         errors.iter().map(ToString::to_string).collect()
     }
 
-    fn keys(manifests: &[Manifest]) -> Vec<String> {
+    fn keys(manifests: &[Arc<Manifest>]) -> Vec<String> {
         manifests.iter().map(|it| it.key.to_string()).collect()
     }
 

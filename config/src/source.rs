@@ -232,12 +232,12 @@ impl Reader<'_> {
 
     fn found(&mut self, key: ManifestKey, mark: Mark, body: Body) {
         let source = Arc::clone(&self.source);
-        self.contents.manifests.push(Manifest {
+        self.contents.manifests.push(Arc::new(Manifest {
             key,
             source,
             mark,
             body,
-        });
+        }));
     }
 
     /// Where what an object is stands twice, two documents may have run into one: there is another, and nobody knows which.

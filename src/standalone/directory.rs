@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ironlb_config::{Error, Manifest, ManifestKey, Manifests};
 
@@ -111,11 +112,13 @@ impl Directory {
 
     /// All objects, those that are in force before others of their key; last those that no file has as they should be, in
     /// their last good state.
-    fn offers(&self) -> Vec<&Manifest> {
-        let mut offers: Vec<&Manifest> = self.files.values().flat_map(File::manifests).collect();
+    fn offers(&self) -> Vec<&Arc<Manifest>> {
+        let mut offers: Vec<&Arc<Manifest>> =
+            self.files.values().flat_map(File::manifests).collect();
         let said: BTreeSet<&ManifestKey> = offers.iter().map(|it| it.key()).collect();
         let last_good = self.files.values().flat_map(File::last_good);
-        let mut kept: Vec<&Manifest> = last_good.filter(|it| !said.contains(it.key())).collect();
+        let mut kept: Vec<&Arc<Manifest>> =
+            last_good.filter(|it| !said.contains(it.key())).collect();
         for list in [&mut offers, &mut kept] {
             list.sort_by_cached_key(|manifest| self.rank(manifest));
         }
@@ -138,11 +141,11 @@ impl Directory {
 }
 
 /// The first of each key.
-fn in_force(offers: &[&Manifest]) -> InForce {
+fn in_force(offers: &[&Arc<Manifest>]) -> InForce {
     let mut first = InForce::new();
     for manifest in offers.iter().filter(|it| !it.is_configuration()) {
         let key = manifest.key().clone();
-        first.entry(key).or_insert_with(|| (*manifest).clone());
+        first.entry(key).or_insert_with(|| Arc::clone(manifest));
     }
     first
 }

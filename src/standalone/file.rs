@@ -27,11 +27,11 @@ pub(crate) struct File {
 pub(crate) struct Good {
     /// The text of the file then.
     pub(crate) text: Arc<str>,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
 }
 
 /// The objects in force, by key; configuration is not among them.
-pub(crate) type InForce = BTreeMap<ManifestKey, Manifest>;
+pub(crate) type InForce = BTreeMap<ManifestKey, Arc<Manifest>>;
 
 /// What looking at a file gave.
 pub(crate) enum Look {
@@ -67,7 +67,7 @@ impl File {
     }
 
     /// What it says now. Configuration is among it also when something is wrong with it.
-    pub(crate) fn manifests(&self) -> &[Manifest] {
+    pub(crate) fn manifests(&self) -> &[Arc<Manifest>] {
         &self.contents.manifests
     }
 
@@ -77,7 +77,7 @@ impl File {
     }
 
     /// The objects in their last good state.
-    pub(crate) fn last_good(&self) -> impl Iterator<Item = &Manifest> {
+    pub(crate) fn last_good(&self) -> impl Iterator<Item = &Arc<Manifest>> {
         self.good.values().map(|good| &good.manifest)
     }
 
@@ -106,7 +106,7 @@ impl File {
             for manifest in manifests.filter(|manifest| is_good(manifest)) {
                 let good = Good {
                     text: Arc::clone(text),
-                    manifest: manifest.clone(),
+                    manifest: Arc::clone(manifest),
                 };
                 self.good.insert(manifest.key().clone(), good);
             }
@@ -136,7 +136,7 @@ impl File {
         self.contents = contents(name, text);
         self.text = Some(Arc::clone(text));
         let said: BTreeSet<&ManifestKey> =
-            self.contents.manifests.iter().map(Manifest::key).collect();
+            self.contents.manifests.iter().map(|it| it.key()).collect();
         let contents = &self.contents;
         self.good
             .retain(|key, _| said.contains(key) || contents.may_have_broken(key));
