@@ -1,7 +1,7 @@
 //! The messages of BGP-4 as bytes, both ways.
 //!
 //! One file for each message, each with `decode` and `encode`. What arrives goes through [`Framer`] and [`Message::decode`]; what
-//! is sent is written by `encode` of its type, UPDATEs by [`pack`]. [`Error`] is a fault that ends the session, and knows the
+//! is sent is written by `encode` of its type, UPDATEs by [`pack()`]. [`Error`] is a fault that ends the session, and knows the
 //! NOTIFICATION that it asks for; a [`Fault`] is one that does not (RFC 7606).
 //!
 //! Nothing here panics whatever the peer sends, and no allocation is larger than what has arrived warrants. There is no state

@@ -116,7 +116,7 @@ pub fn pack(
 
 /// Appends one UPDATE with as many of `prefixes` as fit, and says how many that were: nothing is appended for none.
 ///
-/// What [`pack`] says of prefixes and length holds here too.
+/// What [`pack()`] says of prefixes and length holds here too.
 pub fn pack_message(
     attributes: &EncodedAttributes,
     prefixes: &mut Peekable<impl Iterator<Item = IpNet>>,
@@ -152,7 +152,7 @@ pub fn pack_message(
 
 /// Appends the UPDATEs that withdraw `prefixes` of `family`, none longer than `max_length`, and says how many.
 ///
-/// IPv4 takes the classic field, IPv6 MP_UNREACH_NLRI. What [`pack`] says of prefixes and length holds here too.
+/// IPv4 takes the classic field, IPv6 MP_UNREACH_NLRI. What [`pack()`] says of prefixes and length holds here too.
 pub fn withdraw(
     family: Family,
     prefixes: impl IntoIterator<Item = IpNet>,

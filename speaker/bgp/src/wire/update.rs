@@ -1,5 +1,5 @@
 //! UPDATE (RFC 4271 §4.3) as it arrives, with what RFC 7606 makes of a malformed one. What is sent is written by
-//! [`pack`](super::pack).
+//! [`pack()`](super::pack()).
 
 use ipnet::IpNet;
 use ironlb_model::Family;
