@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use ironlb_bfd::{Input, Key, Output, Reason, Sessions, Settings};
-use ironlb_model::{BfdProfile, Time};
+use ironlb_model::Time;
 use ironlb_sys::timer::{Scheduling, Timer, be_on_time};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time;
@@ -33,10 +33,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A session is wanted as the profile has it, or another profile for one that there is: without a flap.
-    pub fn want(&self, key: Key, profile: BfdProfile) {
+    /// A session is wanted, or other settings for one that there is: without a flap. Whether this system sends echo packets back
+    /// ([`Settings::reflect`]) is found out here, for a session that has echo.
+    pub fn want(&self, key: Key, settings: Settings) {
         // Once it has stopped nothing is wanted any more.
-        let _ = self.commands.send(Command::Want(key, profile));
+        let _ = self.commands.send(Command::Want(key, settings));
     }
 
     /// A session is wanted no more. The peer is told; [`Event::Closed`] says when it knows, or has had time to.
@@ -163,7 +164,7 @@ pub fn start() -> io::Result<(Client, mpsc::UnboundedReceiver<Event>, Running)> 
 }
 
 enum Command {
-    Want(Key, BfdProfile),
+    Want(Key, Settings),
     Unwant(Key),
     Ask(Query),
     Leave,
@@ -205,16 +206,21 @@ async fn run(
                 expired?;
                 let due = armed.take().unwrap_or_default();
                 punctuality.count(clock.now().since(due));
-                while let Some(arrival) = sockets.arrived() {
+                // A flood from the same segment is not let through to the end: what we send has its time as well.
+                for _ in 0..ARRIVALS {
+                    let Some(arrival) = sockets.arrived() else {
+                        break;
+                    };
                     take_in(&mut sessions, clock.now(), &arrival);
                 }
                 sessions.handle(clock.now(), Input::Tick);
             }
             arrival = sockets.receive() => take_in(&mut sessions, clock.now(), &arrival),
             command = commands.recv() => match command {
-                Some(Command::Want(key, profile)) => {
+                Some(Command::Want(key, settings)) => {
                     sockets.want(key);
-                    let settings = Settings::new(&profile, profile.echo && reflects(key.peer));
+                    let reflect = settings.echo.filter(|_| reflects(key.peer));
+                    let settings = Settings { reflect, ..settings };
                     sessions.handle(clock.now(), Input::Want(key, settings));
                 }
                 Some(Command::Unwant(key)) => sessions.handle(clock.now(), Input::Unwant(key)),
@@ -290,3 +296,5 @@ const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 const RETRY: Duration = Duration::from_secs(1);
 /// A tenth of the shortest detection time that is of use in practice.
 const LATE: Duration = Duration::from_millis(5);
+/// More than the peers of a node send between two wakes; a millisecond's work.
+const ARRIVALS: u32 = 1_000;

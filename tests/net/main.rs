@@ -11,6 +11,7 @@
 )]
 
 mod bgp;
+mod bfd;
 mod demo;
 mod layer2;
 mod speaker;

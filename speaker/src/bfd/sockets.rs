@@ -54,7 +54,8 @@ impl Door {
 
     fn open(self) -> io::Result<UdpReceiver> {
         let device = self.vrf.map(name_of).transpose()?;
-        UdpReceiver::open(self.family, port(self.multihop), device.as_deref())
+        let port = port(self.multihop);
+        UdpReceiver::open(self.family, port, device.as_deref(), !self.multihop)
     }
 }
 
