@@ -69,7 +69,8 @@ struct Established {
 pub(crate) enum Outcome {
     /// Nothing.
     Continue,
-    /// The peer's OPEN is good: two connections may be one too many now.
+    /// The peer's OPEN is good: two connections may be one too many now. One that stays is to be
+    /// [confirmed](Session::send_keepalive).
     Opened,
     /// The session is up.
     Established,
@@ -297,9 +298,13 @@ impl Session {
     fn confirm(&mut self, now: Time, open: &Open, out: &mut Outbox) -> Outcome {
         match self.offer.judge(open, self.local, self.remote) {
             Ok(agreement) => {
-                self.timers.set(Timer::Hold, now, agreement.hold_time);
+                // Without a hold time the KEEPALIVE would be waited for without end, and other connections refused for it.
+                let hold_time = match agreement.hold_time {
+                    Duration::ZERO => OPEN_HOLD_TIME,
+                    agreed => agreed,
+                };
+                self.timers.set(Timer::Hold, now, hold_time);
                 self.phase = Phase::OpenConfirm(Box::new(agreement));
-                self.send_keepalive(now, out);
                 Outcome::Opened
             }
             Err(Refusal { notification, why }) => self.end(now, notification, why, out),
@@ -362,7 +367,7 @@ impl Session {
     }
 
     /// Now, or where the peer has not read yet what we sent before, as soon as it has: one is enough then.
-    fn send_keepalive(&mut self, now: Time, out: &mut Outbox) {
+    pub(crate) fn send_keepalive(&mut self, now: Time, out: &mut Outbox) {
         let waits = self.outstanding > 0 && matches!(self.phase, Phase::Established(_));
         self.keepalive_waits = waits;
         if waits {

@@ -77,7 +77,7 @@ impl Peer {
     pub(super) fn outcome(&mut self, now: Time, connection: Connection, outcome: Outcome) {
         match outcome {
             Outcome::Continue => {}
-            Outcome::Opened => self.collide(now, connection),
+            Outcome::Opened => self.opened(now, connection),
             Outcome::Established => self.up(now, connection),
             Outcome::Resend { family, framed } => self.out.push(Output::Resend { family, framed }),
             Outcome::Ended(cause) => self.ended(now, connection, cause),
@@ -174,7 +174,16 @@ impl Peer {
         self.out.close(connection);
     }
 
-    /// The peer has said who it is on a connection: is it one too many (RFC 4271 §6.8)?
+    /// The peer has said who it is on a connection. It is told that it is welcome once that is sure: a KEEPALIVE in front of
+    /// the end of a collision would have it believe for a moment that the session is up.
+    fn opened(&mut self, now: Time, connection: Connection) {
+        self.collide(now, connection);
+        if let Some(session) = self.sessions.get_mut(&connection) {
+            session.send_keepalive(now, &mut self.out);
+        }
+    }
+
+    /// Is a connection one too many (RFC 4271 §6.8)?
     fn collide(&mut self, now: Time, new: Connection) {
         let others = self
             .sessions
@@ -274,11 +283,15 @@ impl Peer {
                     self.wait(now, GRACE);
                 }
             }
-            _ if stable || is_collision(cause) || is_ours(cause) => {
+            _ if stable || is_ours(cause) => {
                 if stable {
                     self.backoff.forget();
                 }
                 self.wait(now, soon(base));
+            }
+            _ if is_collision(cause) => {
+                let wait = self.backoff.refused(base);
+                self.wait(now, wait);
             }
             Dial::Waiting(_) | Dial::Resting => {
                 let held = self.backoff.refused(base);

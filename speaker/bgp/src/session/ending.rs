@@ -59,9 +59,10 @@ impl Session {
 
     /// What a timer that ends the session has waited for.
     pub(super) fn silence(&self, timer: Timer) -> String {
-        let hold_time = self
-            .agreement()
-            .map_or(OPEN_HOLD_TIME, |agreed| agreed.hold_time);
+        let agreed = self.agreement().map(|agreed| agreed.hold_time);
+        let hold_time = agreed
+            .filter(|time| !time.is_zero())
+            .unwrap_or(OPEN_HOLD_TIME);
         match timer {
             Timer::SendHold => format!(
                 "the peer has read nothing for {:?}",

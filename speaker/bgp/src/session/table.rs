@@ -115,7 +115,7 @@ pub(crate) enum Action {
     Open,
     /// Close the connection with Cease, connection rejected.
     Reject,
-    /// Judge the OPEN; where it is good send a KEEPALIVE: OpenConfirm.
+    /// Judge the OPEN; where it is good, and no other connection stays, send a KEEPALIVE: OpenConfirm.
     Confirm,
     /// Routes may be exchanged: Established.
     Establish,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ironlb_bgp::wire::{Open, Reason};
+use ironlb_bgp::wire::{Notification, Open, Reason};
 use ironlb_bgp::{Connection, Direction, Input, Output, Settings, State};
 
-use crate::messages::{encode_open, keepalive, notified};
+use crate::messages::{Said, encode_open, keepalive, notification, notified, said};
 use crate::network::Network;
 use crate::router::{Router, dialled};
 use crate::sample::{ASNS, settings};
@@ -73,6 +73,35 @@ fn where_identifiers_are_equal_the_higher_as_number_decides() {
         Reason::COLLISION
     );
     assert_eq!(notified(&outputs, inbound), None);
+}
+
+#[test]
+fn the_loser_is_not_told_that_it_is_welcome() {
+    let (mut router, outbound, inbound) = both(settings(0));
+    let open = encode_open(&Router::open());
+    router.say(inbound, &open);
+    let outputs = router.say(outbound, &open);
+    let told = said(&outputs, outbound);
+    assert!(
+        matches!(told.as_slice(), [Said::Notification(_)]),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_peer_that_knows_another_connection_is_left_alone_for_longer_each_time() {
+    let collision = notification(&Notification::new(Reason::COLLISION));
+    let mut router = Router::idle(settings(0));
+    let mut connection = dialled(&router.handle(Input::Start)).unwrap();
+    for longest in [1, 2, 4, 8] {
+        router.connect(connection);
+        router.bring(connection, State::Established);
+        router.say(connection, &collision);
+        assert_eq!(router.peer.state(), State::Active, "it may come to us");
+        let (next, wait) = router.next_dial(Duration::from_secs(100)).unwrap();
+        assert!(wait >= Duration::from_secs(longest) * 3 / 4, "{wait:?}");
+        connection = next;
+    }
 }
 
 #[test]

@@ -41,6 +41,21 @@ fn a_silent_peer_is_dropped_after_the_hold_time_in_open_confirm_and_established(
 }
 
 #[test]
+fn without_a_hold_time_a_session_is_not_waited_for_without_end() {
+    let (mut router, connection) = Router::in_state(State::OpenSent);
+    let connection = connection.unwrap();
+    let open = Open {
+        hold_time: 0,
+        ..Router::open()
+    };
+    router.say(connection, &encode_open(&open));
+    assert_eq!(router.peer.state(), State::OpenConfirm);
+    let outputs = router.wait(seconds(240));
+    let told = notified(&outputs, connection).unwrap();
+    assert_eq!(told.reason, Reason::HOLD_TIMER_EXPIRED);
+}
+
+#[test]
 fn the_hold_time_begins_anew_when_the_session_is_up() {
     let (mut router, connection) = Router::in_state(State::OpenConfirm);
     router.wait(seconds(80));
