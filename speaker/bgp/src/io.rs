@@ -106,8 +106,8 @@ pub enum Output {
         /// Whole messages, perhaps shared with other peers.
         bytes: Arc<[u8]>,
     },
-    /// Close a connection, or give up connecting. Nothing more is to be said of it; each connection has exactly one such end,
-    /// also one that has been said to be [closed](Input::Closed).
+    /// Close a connection, or give up connecting. Nothing more is to be said of it. Each connection has one such end, also
+    /// one that has been said to be [closed](Input::Closed); it is said again of one that comes when it was given up.
     ///
     /// What is still to be sent goes out as far as the system takes it at once: it ends with a NOTIFICATION. So that the peer
     /// gets to read it, shut down the sending side, and read and discard for a moment, before closing.

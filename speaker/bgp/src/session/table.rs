@@ -137,6 +137,8 @@ pub(crate) enum Action {
 ///
 /// Three things differ from the RFC, for the better: a dial that takes too long waits before the next one, so that back-off applies;
 /// an inbound connection beside a dial gets a machine of its own; and a timer that has no business in a state is ignored there.
+/// Of the optional attributes of §8.1.1 there are DampPeerOscillations, PassiveTcpEstablishment and TrackTcpState; there is no
+/// DelayOpen.
 pub(crate) const fn action(state: State, event: Event) -> Action {
     use State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};
     match (state, event) {
