@@ -101,7 +101,10 @@ impl Drive {
                 self.look(Look::Everywhere);
                 Input::Synced
             }
-            Update::Read(_) | Update::EndpointsApplied(_) | Update::EndpointsDeleted(_) => {
+            Update::Read(_)
+            | Update::EndpointsApplied(_)
+            | Update::EndpointsDeleted(_)
+            | Update::Secret(..) => {
                 return None;
             }
         })

@@ -1,4 +1,4 @@
-//! Deletes the ServiceL2Statuses of Services that are gone.
+//! Deletes the ServiceL2Statuses and ServiceBGPStatuses of Services that are gone.
 //!
 //! A speaker deletes its own within a second. But one that does not run when a Service is deleted cannot, and where none
 //! runs any more nobody would. (The statuses of a node that is gone are the garbage collector's: the node owns them. A
@@ -34,10 +34,12 @@ pub(crate) async fn sweep(
     services: Uids,
     mut looks: mpsc::UnboundedReceiver<Look>,
 ) {
-    let version = GroupVersionKind::gvk("metallb.io", "v1beta1", "ServiceL2Status");
-    let kind = ApiResource::from_gvk_with_plural(&version, "servicel2statuses");
     let statuses = Statuses {
-        api: Api::namespaced_with(client, namespace, &kind),
+        apis: KINDS.map(|(kind, plural)| {
+            let version = GroupVersionKind::gvk("metallb.io", "v1beta1", kind);
+            let kind = ApiResource::from_gvk_with_plural(&version, plural);
+            Api::namespaced_with(client.clone(), namespace, &kind)
+        }),
         services,
     };
     let mut agenda = Agenda::default();
@@ -60,7 +62,7 @@ pub(crate) async fn sweep(
                         }
                     }
                     failure => {
-                        tracing::debug!(?failure, "ServiceL2Statuses of Services that are gone not deleted");
+                        tracing::debug!(?failure, "statuses of Services that are gone not deleted");
                         agenda.put_back(task, Instant::now() + backoff.failed());
                     }
                 }
@@ -129,31 +131,43 @@ impl Agenda {
 }
 
 struct Statuses {
-    api: Api<DynamicObject>,
+    apis: [Api<DynamicObject>; 2],
     services: Uids,
 }
 
 impl Statuses {
     /// Deletes the statuses of the Services that are gone. Where all were looked at, gives those Services that seem to be.
     async fn look(&self, task: &Task) -> kube::Result<Vec<ServiceKey>> {
+        let mut suspects = Vec::new();
+        for api in &self.apis {
+            suspects.extend(self.look_at(api, task).await?);
+        }
+        Ok(suspects)
+    }
+
+    /// The same for one kind of status.
+    async fn look_at(
+        &self,
+        api: &Api<DynamicObject>,
+        task: &Task,
+    ) -> kube::Result<Vec<ServiceKey>> {
         let gone: BTreeSet<_> = task.gone.iter().filter(|key| self.is_gone(key)).collect();
         if !gone.is_empty() {
             let names: BTreeSet<&str> = gone.iter().map(|key| &*key.name).collect();
             let names = names.into_iter().collect::<Vec<_>>().join(",");
             let is_left = |key: &ServiceKey| gone.contains(key) && self.is_gone(key);
-            let left = self
-                .select(&format!("{NAME_LABEL} in ({names})"), |status| {
-                    service_of(&status).filter(is_left).map(|_| status.metadata)
-                })
-                .await?;
-            for status in left {
-                self.delete(&status).await?;
+            let selector = format!("{NAME_LABEL} in ({names})");
+            let left = select(api, &selector, |status| {
+                service_of(&status).filter(is_left).map(|_| status.metadata)
+            });
+            for status in left.await? {
+                delete(api, &status).await?;
             }
         }
         if !task.everywhere {
             return Ok(Vec::new());
         }
-        self.select("", |status| {
+        select(api, "", |status| {
             service_of(&status).filter(|key| self.is_gone(key))
         })
         .await
@@ -162,44 +176,44 @@ impl Statuses {
     fn is_gone(&self, service: &ServiceKey) -> bool {
         self.services.of(service).is_none()
     }
+}
 
-    /// What `pick` picks of the statuses that `selector` selects; nothing where the cluster does not have the kind.
-    async fn select<T>(
-        &self,
-        selector: &str,
-        pick: impl Fn(DynamicObject) -> Option<T>,
-    ) -> kube::Result<Vec<T>> {
-        let mut page = ListParams::default().labels(selector).limit(PAGE);
-        let mut picked = Vec::new();
-        loop {
-            let list = match self.api.list(&page).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => return Ok(picked),
-                list => list?,
-            };
-            picked.extend(list.items.into_iter().filter_map(&pick));
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page.continue_token = Some(token),
-                None => return Ok(picked),
-            }
+/// What `pick` picks of the statuses that `selector` selects; nothing where the cluster does not have the kind.
+async fn select<T>(
+    api: &Api<DynamicObject>,
+    selector: &str,
+    pick: impl Fn(DynamicObject) -> Option<T>,
+) -> kube::Result<Vec<T>> {
+    let mut page = ListParams::default().labels(selector).limit(PAGE);
+    let mut picked = Vec::new();
+    loop {
+        let list = match api.list(&page).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(picked),
+            list => list?,
+        };
+        picked.extend(list.items.into_iter().filter_map(&pick));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page.continue_token = Some(token),
+            None => return Ok(picked),
         }
     }
+}
 
-    async fn delete(&self, status: &ObjectMeta) -> kube::Result<()> {
-        let name = status.name.as_deref().unwrap_or_default();
-        let precisely = Preconditions {
-            uid: status.uid.clone(),
-            resource_version: None,
-        };
-        let parameters = DeleteParams::default().preconditions(precisely);
-        match self.api.delete(name, &parameters).await {
-            Ok(_) => {
-                tracing::info!(status = name, "status of a Service that is gone deleted");
-                Ok(())
-            }
-            // Somebody else was quicker, or there is another one of its name.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => Err(error),
+async fn delete(api: &Api<DynamicObject>, status: &ObjectMeta) -> kube::Result<()> {
+    let name = status.name.as_deref().unwrap_or_default();
+    let precisely = Preconditions {
+        uid: status.uid.clone(),
+        resource_version: None,
+    };
+    let parameters = DeleteParams::default().preconditions(precisely);
+    match api.delete(name, &parameters).await {
+        Ok(_) => {
+            tracing::info!(status = name, "status of a Service that is gone deleted");
+            Ok(())
         }
+        // Somebody else was quicker, or there is another one of its name.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -209,6 +223,11 @@ fn service_of(status: &DynamicObject) -> Option<ServiceKey> {
     Some(ServiceKey::new(label(NAMESPACE_LABEL)?, label(NAME_LABEL)?))
 }
 
+/// The kinds of status, and what a list of them is called.
+const KINDS: [(&str, &str); 2] = [
+    ("ServiceL2Status", "servicel2statuses"),
+    ("ServiceBGPStatus", "servicebgpstatuses"),
+];
 const NAME_LABEL: &str = "metallb.io/service-name";
 const NAMESPACE_LABEL: &str = "metallb.io/service-namespace";
 /// Long enough for every speaker to have deleted its own, and for a new Service to be known.

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use ironlb_speaker_core::{Input, Layer2Status, Speaker};
+use ironlb_model::bgp::Password;
+use ironlb_speaker_core::peers::{Passphrase, PeerInput};
+use ironlb_speaker_core::{Input, Speaker};
 use ironlb_watch::Metrics as ApiMetrics;
 use ironlb_watch::admin::{Admin, AdminArgs};
 use ironlb_watch::sources::{CONFIGURATION, ENDPOINT_SLICE, NODE, SERVICE};
@@ -16,8 +18,8 @@ use tokio::time::timeout;
 
 use crate::SpeakerArgs;
 use crate::drive::{self, Report};
-use crate::layer2_status::Keeper;
 use crate::metrics;
+use crate::statuses::{self, Keeper, Kind};
 
 /// Answers for the addresses of Services on this node's networks
 #[derive(Clone, Debug, clap::Args)]
@@ -64,6 +66,7 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     let mut sources = Sources::new(client.clone(), api_metrics, listened);
     sources.services(Some(LOAD_BALANCERS), uids);
     sources.endpoint_slices();
+    sources.secrets(&namespace);
     let nodes = Uids::default();
     sources.nodes(nodes.clone());
     let component = Component::Speaker(node.as_str().into(), nodes.clone());
@@ -73,10 +76,18 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     let mut speaker = drive::start(Speaker::new(args.speaker.settings(&node)?), ends)?;
     let refresh = metrics::register(&mut registry, speaker_client.clone(), node.clone());
     let admin = Admin::new(registry, barrier.clone()).refreshed(refresh);
-    let (announced, statuses) = mpsc::channel(UPDATES);
-    let keeper = Keeper::new(client, &namespace, node.into(), nodes);
-    let keeper = tokio::spawn(keeper.run(barrier.clone(), statuses));
-    tokio::spawn(hand_on(reports, recorder, announced));
+    let keep = |kind| {
+        let (announced, statuses) = mpsc::channel(UPDATES);
+        let node = node.as_str().into();
+        let keeper = Keeper::new(kind, client.clone(), &namespace, node, nodes.clone());
+        (
+            announced,
+            tokio::spawn(keeper.run(barrier.clone(), statuses)),
+        )
+    };
+    let (layer2, layer2_keeper) = keep(Kind::Layer2);
+    let (bgp, bgp_keeper) = keep(Kind::Bgp);
+    tokio::spawn(hand_on(reports, recorder, layer2, bgp));
 
     let ended = tokio::select! {
         () = tell(updates, speaker_client, barrier) => Err(anyhow::anyhow!("the speaker's sources have ended")),
@@ -87,7 +98,8 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     };
     speaker.stop().await.context("speaker")?;
     // Nobody answers any more. Saying so must not take long: a successor waits for its turn, and it would say so too.
-    let _ = timeout(LEAVING, keeper).await;
+    let keepers = async { tokio::join!(layer2_keeper, bgp_keeper) };
+    let _ = timeout(LEAVING, keepers).await;
     ended
 }
 
@@ -112,6 +124,13 @@ fn input(update: Update, barrier: &Barrier) -> Option<Input> {
         Update::NodeDeleted(node) => Input::NodeDeleted(node),
         Update::EndpointsApplied(slice) => Input::EndpointsApplied(slice),
         Update::EndpointsDeleted(slice) => Input::EndpointsDeleted(slice),
+        Update::Secret(name, password) => Input::Peer(PeerInput::Secret {
+            name,
+            password: password.and_then(|password| match password {
+                Password::Plain(text) => Some(Passphrase(text.into())),
+                Password::None | Password::Secret(_) => None,
+            }),
+        }),
         Update::Read(source) if barrier.read(source) => {
             tracing::info!("everything has been read; announcing begins");
             Input::Synced
@@ -124,24 +143,30 @@ fn input(update: Update, barrier: &Barrier) -> Option<Input> {
 async fn hand_on(
     mut reports: mpsc::UnboundedReceiver<Report>,
     recorder: Recorder,
-    announced: mpsc::Sender<Layer2Status>,
+    layer2: mpsc::Sender<statuses::Report>,
+    bgp: mpsc::Sender<statuses::Report>,
 ) {
     while let Some(report) = reports.recv().await {
-        match report {
+        let handed_on = match report {
             Report::Event(event) => {
                 tracing::info!(service = %event.service, reason = event.reason, "{}", event.message);
                 recorder.record(event);
-            }
-            Report::Bgp(status) => {
-                tracing::debug!(service = %status.service, peers = ?status.peers, "BGP");
+                continue;
             }
             Report::Layer2(status) => {
                 let announced_here = status.interfaces.is_some();
                 tracing::debug!(service = %status.service, announced_here, "layer 2");
-                if announced.send(status).await.is_err() {
-                    return;
-                }
+                layer2.send((status.service, status.interfaces)).await
             }
+            Report::Bgp(status) => {
+                tracing::debug!(service = %status.service, peers = ?status.peers, "BGP");
+                let peers = status.peers.iter().map(ToString::to_string);
+                let peers = Some(peers.collect()).filter(|_| !status.peers.is_empty());
+                bgp.send((status.service, peers)).await
+            }
+        };
+        if handed_on.is_err() {
+            return;
         }
     }
 }

@@ -9,10 +9,10 @@ mod args;
 pub mod bfd;
 pub mod drive;
 pub mod kubernetes;
-mod layer2_status;
 pub mod metrics;
 mod peers;
 mod sockets;
+mod statuses;
 
 pub use args::SpeakerArgs;
 pub use sockets::Traffic;

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use ironlb_config::kinds;
+use ironlb_model::bgp::Password;
 use ironlb_model::{Config, EndpointSlice, Name, Namespace, Node, Service, ServiceKey, SliceKey};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -35,6 +37,8 @@ pub enum Update {
     EndpointsApplied(EndpointSlice),
     /// An EndpointSlice is gone.
     EndpointsDeleted(SliceKey),
+    /// A Secret with a password, by its name, is there, or has changed; `None` when it is gone or has none.
+    Secret(String, Option<Password>),
     /// A source, by its name, has said all that there was at the start.
     Read(&'static str),
 }
@@ -162,6 +166,29 @@ impl Sources {
         );
     }
 
+    /// Watches the Secrets in `namespace` that hold a password.
+    pub fn secrets(&mut self, namespace: &str) {
+        let selection = Selection {
+            fields: Some(WITH_PASSWORD.to_owned()),
+            ..Selection::of(SECRET)
+        };
+        let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
+        self.tasks.spawn(follow(
+            api,
+            selection,
+            self.metrics.clone(),
+            self.listener.clone(),
+            |change: Change<Secret>| match change {
+                Change::Applied(secret) => {
+                    let name = secret.metadata.name.clone().unwrap_or_default();
+                    Some(Update::Secret(name, password(&secret)))
+                }
+                Change::Deleted(name) => Some(Update::Secret(name.name.to_string(), None)),
+                Change::Read => Some(Update::Read(SECRET)),
+            },
+        ));
+    }
+
     /// Watches the configuration in `namespace`, and says in the API whether `component` could use it.
     pub fn configuration(&mut self, namespace: &str, component: Component) {
         let listener = self.listener.clone();
@@ -201,6 +228,13 @@ impl Sources {
     }
 }
 
+/// What a Secret has under `password`, where that is text.
+fn password(secret: &Secret) -> Option<Password> {
+    let bytes = secret.data.as_ref()?.get("password")?;
+    let text = std::str::from_utf8(&bytes.0).ok()?;
+    Some(Password::Plain(text.to_owned()))
+}
+
 /// The source of Services.
 pub const SERVICE: &str = "Service";
 /// The source of namespaces.
@@ -209,8 +243,12 @@ pub const NAMESPACE: &str = "Namespace";
 pub const NODE: &str = "Node";
 /// The source of EndpointSlices.
 pub const ENDPOINT_SLICE: &str = "EndpointSlice";
+/// The source of passwords.
+pub const SECRET: &str = "Secret";
 /// The source of the configuration.
 pub const CONFIGURATION: &str = "configuration";
 
+/// The type of Secret that a password is in, as MetalLB demands it.
+const WITH_PASSWORD: &str = "type=kubernetes.io/basic-auth";
 /// Slices of headless Services bear this label (KEP-752).
 const NOT_HEADLESS: &str = "!service.kubernetes.io/headless";

@@ -1,4 +1,4 @@
-//! Says in the API what this node announces by ARP and NDP: one ServiceL2Status for each Service.
+//! Says in the API what this node announces: one ServiceL2Status and one ServiceBGPStatus for each Service.
 //!
 //! For people and their tools; nothing reads it back. It is brought up to date in the background, in a few requests at a
 //! time, and never holds an announcement up. A status says what is announced now, so each has an end: the speaker
@@ -13,7 +13,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use ironlb_model::{Name, ServiceKey};
-use ironlb_speaker_core::Layer2Status;
 use ironlb_watch::{Backoff, Barrier, Uids, jittered, owner};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
@@ -24,10 +23,67 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-/// What is announced, by interfaces; no interface for all of them.
+/// What is announced, by the names of interfaces or peers. No interface is all of them.
 type Announced = BTreeMap<ServiceKey, BTreeSet<String>>;
 
-/// Writes the statuses of a node.
+/// A Service, and where it is announced now; `None` for nowhere.
+pub(crate) type Report = (ServiceKey, Option<BTreeSet<String>>);
+
+/// One of the two kinds of status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// ServiceL2Status, with interfaces.
+    Layer2,
+    /// ServiceBGPStatus, with peers.
+    Bgp,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Layer2 => "ServiceL2Status",
+            Self::Bgp => "ServiceBGPStatus",
+        }
+    }
+
+    const fn plural(self) -> &'static str {
+        match self {
+            Self::Layer2 => "servicel2statuses",
+            Self::Bgp => "servicebgpstatuses",
+        }
+    }
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Layer2 => "l2-",
+            Self::Bgp => "bgp-",
+        }
+    }
+
+    /// The field of the status that lists the names.
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Layer2 => "interfaces",
+            Self::Bgp => "peers",
+        }
+    }
+
+    fn entry(self, name: &str) -> Value {
+        match self {
+            Self::Layer2 => json!({ "name": name }),
+            Self::Bgp => name.into(),
+        }
+    }
+
+    fn name_in(self, entry: &Value) -> Option<&str> {
+        match self {
+            Self::Layer2 => entry.get("name")?.as_str(),
+            Self::Bgp => entry.as_str(),
+        }
+    }
+}
+
+/// Writes the statuses of one kind of a node.
 pub(crate) struct Keeper {
     statuses: Statuses,
     nodes: Uids<Name>,
@@ -41,9 +97,15 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// A keeper of what `node` announces, which has not looked yet.
-    pub(crate) fn new(client: Client, namespace: &str, node: Name, nodes: Uids<Name>) -> Self {
+    pub(crate) fn new(
+        kind: Kind,
+        client: Client,
+        namespace: &str,
+        node: Name,
+        nodes: Uids<Name>,
+    ) -> Self {
         Self {
-            statuses: Statuses::new(client, namespace, node),
+            statuses: Statuses::new(kind, client, namespace, node),
             nodes,
             announced: Announced::new(),
             written: None,
@@ -54,7 +116,7 @@ impl Keeper {
 
     /// Writes what `reports` says. Begins once `barrier` is lifted, and then removes what a speaker before this one left
     /// behind. When the reports end, nothing is announced any more, and all statuses are deleted.
-    pub(crate) async fn run(mut self, barrier: Barrier, mut reports: mpsc::Receiver<Layer2Status>) {
+    pub(crate) async fn run(mut self, barrier: Barrier, mut reports: mpsc::Receiver<Report>) {
         let mut wait = QUIET;
         loop {
             match timeout(wait, reports.recv()).await {
@@ -90,7 +152,7 @@ impl Keeper {
             // The cluster does not have the kind.
             Err(kube::Error::Api(status)) if status.code == 404 => return jittered(ABSENT),
             Err(error) => {
-                tracing::debug!(%error, "ServiceL2Statuses not read");
+                tracing::debug!(%error, kind = self.statuses.kind.name(), "statuses not read");
                 return self.backoff.failed();
             }
         };
@@ -106,10 +168,10 @@ impl Keeper {
     }
 }
 
-fn note(announced: &mut Announced, report: Layer2Status) {
-    match report.interfaces {
-        Some(interfaces) => announced.insert(report.service, interfaces),
-        None => announced.remove(&report.service),
+fn note(announced: &mut Announced, (service, names): Report) {
+    match names {
+        Some(names) => announced.insert(service, names),
+        None => announced.remove(&service),
     };
 }
 
@@ -118,7 +180,7 @@ fn note(announced: &mut Announced, report: Layer2Status) {
 struct Written {
     name: String,
     /// `None` when it is not known, so that it is written again.
-    interfaces: Option<BTreeSet<String>>,
+    names: Option<BTreeSet<String>>,
 }
 
 /// One thing to do.
@@ -129,20 +191,22 @@ enum Step {
 }
 
 struct Statuses {
+    kind: Kind,
     api: Api<DynamicObject>,
-    kind: ApiResource,
+    resource: ApiResource,
     node: Name,
     /// The node's uid; `None` while it is not known.
     owner: Option<Arc<str>>,
 }
 
 impl Statuses {
-    fn new(client: Client, namespace: &str, node: Name) -> Self {
-        let version = GroupVersionKind::gvk("metallb.io", "v1beta1", "ServiceL2Status");
-        let kind = ApiResource::from_gvk_with_plural(&version, "servicel2statuses");
+    fn new(kind: Kind, client: Client, namespace: &str, node: Name) -> Self {
+        let version = GroupVersionKind::gvk("metallb.io", "v1beta1", kind.name());
+        let resource = ApiResource::from_gvk_with_plural(&version, kind.plural());
         Self {
-            api: Api::namespaced_with(client, namespace, &kind),
             kind,
+            api: Api::namespaced_with(client, namespace, &resource),
+            resource,
             node,
             owner: None,
         }
@@ -162,8 +226,8 @@ impl Statuses {
                 let service = service_of(&object).filter(|_| self.owns(&object));
                 match service.filter(|service| !found.contains_key(service)) {
                     Some(service) => {
-                        let interfaces = interfaces_of(&object);
-                        found.insert(service, Written { name, interfaces });
+                        let names = names_of(self.kind, &object);
+                        found.insert(service, Written { name, names });
                     }
                     None => self.delete(&name).await?,
                 }
@@ -191,7 +255,7 @@ impl Statuses {
                 Ok(Some((service, written))) => drop(now.insert(service, written)),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "ServiceL2Status not written");
+                    tracing::debug!(%error, kind = self.kind.name(), "status not written");
                     all = false;
                 }
             }
@@ -201,27 +265,23 @@ impl Statuses {
     }
 
     async fn take(&self, step: Step) -> kube::Result<Option<(ServiceKey, Written)>> {
-        let (service, name, interfaces) = match step {
+        let (service, name, names) = match step {
             Step::Delete(name) => return self.delete(&name).await.map(|()| None),
-            Step::Update(service, name, interfaces) => (service, name, interfaces),
-            Step::Create(service, interfaces) => {
+            Step::Update(service, name, names) => (service, name, names),
+            Step::Create(service, names) => {
                 let created = self
                     .api
                     .create(&PostParams::default(), &self.object(&service))
                     .await?;
-                (
-                    service,
-                    created.metadata.name.unwrap_or_default(),
-                    interfaces,
-                )
+                (service, created.metadata.name.unwrap_or_default(), names)
             }
         };
-        let patch = Patch::Merge(self.status(&service, &interfaces));
+        let patch = Patch::Merge(self.status(&service, &names));
         self.api
             .patch_status(&name, &PatchParams::default(), &patch)
             .await?;
-        let interfaces = Some(interfaces);
-        Ok(Some((service, Written { name, interfaces })))
+        let names = Some(names);
+        Ok(Some((service, Written { name, names })))
     }
 
     async fn delete(&self, name: &str) -> kube::Result<()> {
@@ -239,9 +299,9 @@ impl Statuses {
     }
 
     fn object(&self, service: &ServiceKey) -> DynamicObject {
-        let mut object = DynamicObject::new("", &self.kind);
+        let mut object = DynamicObject::new("", &self.resource);
         object.metadata.name = None;
-        object.metadata.generate_name = Some("l2-".to_owned());
+        object.metadata.generate_name = Some(self.kind.prefix().to_owned());
         object.metadata.labels = Some(BTreeMap::from([
             (NODE_LABEL.to_owned(), self.node.to_string()),
             (NAME_LABEL.to_owned(), service.name.to_string()),
@@ -252,17 +312,14 @@ impl Statuses {
         object
     }
 
-    fn status(&self, service: &ServiceKey, interfaces: &BTreeSet<String>) -> Value {
-        let interfaces: Vec<Value> = interfaces
-            .iter()
-            .map(|name| json!({ "name": name }))
-            .collect();
+    fn status(&self, service: &ServiceKey, names: &BTreeSet<String>) -> Value {
+        let entries: Vec<Value> = names.iter().map(|name| self.kind.entry(name)).collect();
         json!({
             "status": {
                 "node": &*self.node,
                 "serviceName": &*service.name,
                 "serviceNamespace": &*service.namespace,
-                "interfaces": interfaces,
+                self.kind.field(): entries,
             },
         })
     }
@@ -275,15 +332,12 @@ fn steps(found: &BTreeMap<ServiceKey, Written>, wanted: &Announced) -> Vec<Step>
     let mut steps: Vec<Step> = gone
         .map(|(_, written)| Step::Delete(written.name.clone()))
         .collect();
-    for (service, interfaces) in wanted {
+    for (service, names) in wanted {
         match found.get(service) {
-            None => steps.push(Step::Create(service.clone(), interfaces.clone())),
-            Some(written) if written.interfaces.as_ref() != Some(interfaces) => {
-                steps.push(Step::Update(
-                    service.clone(),
-                    written.name.clone(),
-                    interfaces.clone(),
-                ));
+            None => steps.push(Step::Create(service.clone(), names.clone())),
+            Some(written) if written.names.as_ref() != Some(names) => {
+                let step = Step::Update(service.clone(), written.name.clone(), names.clone());
+                steps.push(step);
             }
             Some(_) => {}
         }
@@ -300,16 +354,12 @@ fn service_of(object: &DynamicObject) -> Option<ServiceKey> {
 }
 
 /// `None` where the status was never written, as when that failed after the object had been created.
-fn interfaces_of(object: &DynamicObject) -> Option<BTreeSet<String>> {
-    object.data.pointer("/status/node")?;
-    let interfaces = object
-        .data
-        .pointer("/status/interfaces")
-        .and_then(Value::as_array);
-    let names = interfaces
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.get("name")?.as_str());
+fn names_of(kind: Kind, object: &DynamicObject) -> Option<BTreeSet<String>> {
+    let status = object.data.get("status")?;
+    status.get("node")?;
+    let entries = status.get(kind.field()).and_then(Value::as_array);
+    let entries = entries.into_iter().flatten();
+    let names = entries.filter_map(|entry| kind.name_in(entry));
     Some(names.map(str::to_owned).collect())
 }
 
@@ -334,10 +384,10 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    fn written(name: &str, interfaces: &[&str]) -> Written {
+    fn written(name: &str, names: &[&str]) -> Written {
         Written {
             name: name.to_owned(),
-            interfaces: Some(set(interfaces)),
+            names: Some(set(names)),
         }
     }
 
@@ -374,13 +424,23 @@ mod tests {
         .unwrap();
         let wanted = Announced::from([(web.clone(), set(&[]))]);
         let found = |object: &DynamicObject| {
-            let (name, interfaces) = ("l2-a".to_owned(), interfaces_of(object));
-            BTreeMap::from([(service_of(object).unwrap(), Written { name, interfaces })])
+            let (name, names) = ("l2-a".to_owned(), names_of(Kind::Layer2, object));
+            BTreeMap::from([(service_of(object).unwrap(), Written { name, names })])
         };
         assert!(
             matches!(&steps(&found(&object), &wanted)[..], [Step::Update(service, ..)] if *service == web)
         );
         object.data = json!({ "status": { "node": "n1" } });
         assert!(steps(&found(&object), &wanted).is_empty());
+    }
+
+    #[test]
+    fn each_kind_reads_the_names_that_it_writes() {
+        for kind in [Kind::Layer2, Kind::Bgp] {
+            let entries = [kind.entry("one"), kind.entry("two")];
+            let mut object: DynamicObject = serde_json::from_value(json!({})).unwrap();
+            object.data = json!({ "status": { "node": "n1", kind.field(): entries } });
+            assert_eq!(names_of(kind, &object), Some(set(&["one", "two"])));
+        }
     }
 }
