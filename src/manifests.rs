@@ -131,6 +131,14 @@ pub(crate) fn exit_status(is_valid: Result<bool, String>) -> ExitCode {
     }
 }
 
+/// What came of writing. Whoever no longer reads, as `head`, has what it wanted.
+pub(crate) fn written(result: io::Result<()>) -> Result<(), String> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
 /// Tells people what is wrong: on a terminal with an excerpt of the source, else one line each.
 pub(crate) fn explain(errors: &[Error], sources: &[Source]) -> io::Result<()> {
     let mut out = io::stderr().lock();

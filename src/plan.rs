@@ -56,8 +56,7 @@ fn plan(args: &Args) -> Result<bool, String> {
     let sources = args.files.sources()?;
     let (manifests, judged) = ironlb_config::judge(&sources);
     if args.output == Output::Text {
-        let warned = manifests::warn_of_namespaces(&manifests.objects);
-        warned.map_err(|error| error.to_string())?;
+        manifests::written(manifests::warn_of_namespaces(&manifests.objects))?;
     }
     let errors = judged.errors;
     let services = if errors.is_empty() {
@@ -66,7 +65,7 @@ fn plan(args: &Args) -> Result<bool, String> {
     } else {
         Vec::new()
     };
-    print(args.output, &services, &errors, &sources).map_err(|error| error.to_string())?;
+    manifests::written(print(args.output, &services, &errors, &sources))?;
     Ok(errors.is_empty())
 }
 

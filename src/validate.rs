@@ -45,6 +45,6 @@ fn validate(args: &Args) -> Result<bool, String> {
         Output::Text => manifests::warn_of_namespaces(&found.objects)
             .and_then(|()| manifests::explain(&errors, &sources)),
     };
-    told.map_err(|error| error.to_string())?;
+    manifests::written(told)?;
     Ok(errors.is_empty())
 }

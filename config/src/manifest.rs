@@ -354,4 +354,38 @@ mod tests {
         );
         assert_eq!(said("data: {other: x}"), [""; 0]);
     }
+
+    #[test]
+    fn a_kind_that_is_misspelt_is_an_error_and_kinds_of_others_are_passed_over() {
+        let said = |kind: &str, version: &str| {
+            let text = WEB.replace("Service", kind).replace("v1", version);
+            messages(&[source("a", &text)])
+        };
+        assert_eq!(
+            said("Servcie", "v1"),
+            ["a:2:7: \"Servcie\" is no kind of v1; did you mean \"Service\"?"]
+        );
+        assert_eq!(said("service", "v1").len(), 1);
+        assert_eq!(said("EndpointSlices", "discovery.k8s.io/v1").len(), 1);
+        for kind in [
+            "Binding",
+            "Endpoints",
+            "Event",
+            "LimitRange",
+            "List",
+            "PersistentVolume",
+            "PersistentVolumeClaim",
+            "Pod",
+            "PodTemplate",
+            "ReplicationController",
+            "ResourceQuota",
+            "Secret",
+            "ServiceAccount",
+            "ServiceList",
+            "NodeList",
+        ] {
+            assert_eq!(said(kind, "v1"), [""; 0], "{kind}");
+        }
+        assert_eq!(said("Servcie", "serving.knative.dev/v1"), [""; 0]);
+    }
 }

@@ -187,7 +187,16 @@ impl Reader<'_> {
                     |object: kinds::EndpointSlice| Body::EndpointSlice(object.to_model()),
                 );
             }
-            _ => self.stranger(&root, &faults),
+            (group, kind) => {
+                if let Some(meant) = foreign_meant(group, kind) {
+                    let mark = root.locate(&[Step::Key("kind".into())]);
+                    let message =
+                        format!("\"{kind}\" is no kind of {version}; did you mean \"{meant}\"?");
+                    self.broken(mark, message);
+                } else {
+                    self.stranger(&root, &faults);
+                }
+            }
         }
     }
 
@@ -409,6 +418,16 @@ fn add_missing(item: &mut Node, name: &str, value: &str) {
 fn is_misspelt(group: &str, kind: &str) -> bool {
     ObjectKind::RESOURCES.iter().any(|ours| ours.name() == kind)
         && (group.is_empty() || did_you_mean(group, [GROUP]).is_some())
+}
+
+/// The kind of Kubernetes itself that somebody who wrote `kind` probably meant.
+fn foreign_meant(group: &str, kind: &str) -> Option<&'static str> {
+    let near = |kinds: &[&'static str]| did_you_mean(kind, kinds.iter().copied());
+    match group {
+        "" => near(&["Service", "Node", "Namespace", "ConfigMap"]),
+        "discovery.k8s.io" => near(&["EndpointSlice"]),
+        _ => None,
+    }
 }
 
 /// Whether it is about what says which object it is, as when two documents have run into one.

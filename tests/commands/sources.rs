@@ -168,6 +168,25 @@ fn configuration_in_two_namespaces_is_read_and_warned_of() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let shown = |command: &str| {
+        // Descriptor 4 is a pipe whose reader has ended.
+        let script =
+            format!("exec 4> >(true); wait $!; \"$0\" {command} >&4 2>&4; echo \"status $?\"");
+        let output = Command::new("bash")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_ironlb")])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config"))
+            .output()
+            .unwrap();
+        text(&output.stdout)
+    };
+    assert_eq!(shown("crds"), "status 0\n");
+    assert_eq!(shown("plan -f valid/list.json -o json"), "status 0\n");
+    assert_eq!(shown("validate -f malformed"), "status 1\n");
+    assert_eq!(shown("validate -f malformed -o json"), "status 1\n");
+}
+
+#[test]
 fn a_plan_without_a_service_says_so() {
     let output = run(&["plan", "-f", "-"], &pool("first", "192.0.2.0/24"));
     assert_eq!(output.status.code(), Some(0));
