@@ -163,7 +163,7 @@ fn bgp_sessions() -> Vec<(u8, Vec<Vec<u8>>)> {
     .map(|(agreed, text)| {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let bytes = |line: &str| {
-            let digits = line[2..].as_bytes().chunks(2);
+            let digits = line.as_bytes()[2..].chunks(2);
             let byte = |pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
             digits.map(byte).collect()
         };

@@ -77,7 +77,9 @@ impl Run {
         }
         self.give(Input::Datagram(Datagram {
             from: key.peer,
-            to: key.local.unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            to: key
+                .local
+                .unwrap_or_else(|| Ipv4Addr::LOCALHOST.into()),
             interface: key.interface.unwrap_or(1),
             vrf: key.vrf,
             multihop: key.multihop,
@@ -114,7 +116,8 @@ impl Run {
             Output::Send(key, packet) => {
                 assert!(self.known.contains_key(&key));
                 assert!(self.wanted.contains(&key) || packet.state == State::AdminDown);
-                assert!(!(packet.poll && packet.is_final) && !packet.demand);
+                assert!(!(packet.poll && packet.is_final));
+                assert!(!packet.demand);
                 let mut bytes = Vec::new();
                 packet.encode(&mut bytes);
                 super::bfd_packet::run(&bytes);
