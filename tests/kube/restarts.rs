@@ -104,6 +104,48 @@ fn a_controller_that_is_killed_under_load_gives_every_service_one_address_and_mo
 }
 
 #[test]
+fn a_pool_in_error_at_a_restart_costs_no_service_its_address() {
+    needs_the_lab!();
+    let product = alone();
+    let tenant = Tenant::new(&product, "victim", 16);
+    let pool = |addresses: &str| {
+        json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+            "metadata": { "name": "a-rival", "namespace": NAMESPACE },
+            "spec": { "addresses": [addresses], "autoAssign": false },
+        })
+    };
+    tenant.pod("n1", "web", "a");
+    tenant.service("web", &json!({}));
+    let address = tenant.v4(0);
+    tenant.wait_for_address("web", address);
+    tenant.wait_until_served(address);
+
+    // What was there first wins, until a restart: then the name decides.
+    let api = product.cluster.api();
+    let overlapping = format!("{}-{}", tenant.v4(4), tenant.v4(7));
+    api.apply_object(&pool(&overlapping)).unwrap();
+    product.kill_controller();
+    for node in ["n1", "n2", "n3"] {
+        product.speaker(node).kill().unwrap();
+        product.start_speaker(node);
+    }
+    product.start_controller();
+    product.wait_until_ready();
+    tenant.wait_until_told("web", "PoolInError");
+    assert_eq!(tenant.addresses("web"), [address]);
+    tenant.wait_for_announcer_somewhere(address);
+    tenant.wait_until_served(address);
+
+    // The rival goes elsewhere, so the pool is good again.
+    api.apply_object(&pool("10.210.0.0/24")).unwrap();
+    tenant.service("more", &json!({}));
+    tenant.wait_for_address("more", tenant.v4(1));
+    assert_eq!(tenant.addresses("web"), [address]);
+    tenant.wait_until_served(address);
+}
+
+#[test]
 fn of_two_controllers_one_allocates_and_the_other_takes_over() {
     needs_the_lab!();
     let product = alone();

@@ -15,7 +15,7 @@ pub enum Refusal {
     #[error("there is no address pool; create an IPAddressPool")]
     NoPools,
     /// What is configured can not be used.
-    #[error("no address pool can be used: {0}; {CORRECT}")]
+    #[error("no address pool can be used: {0}; correct that first ({SAYS})")]
     NoPoolInOrder(InError),
     /// The family that it needs can not be known.
     #[error(
@@ -58,7 +58,9 @@ pub enum Refusal {
     #[error("{0} is in no address pool; add it to one, or ask for an address of a pool")]
     OutsidePools(IpAddr),
     /// An address of no pool that could be read.
-    #[error("{address} is in no address pool that could be read, and {in_error}; {CORRECT}")]
+    #[error(
+        "{address} is in no address pool that could be read, and {in_error}; correct that first ({SAYS})"
+    )]
     OutsidePoolsInOrder {
         /// The address.
         address: IpAddr,
@@ -90,14 +92,14 @@ pub enum Refusal {
         known: Names,
     },
     /// The pool of this name is in error.
-    #[error("it asks for pool {pool:?}, which is in error; {CORRECT}")]
+    #[error("it asks for pool {pool:?}, which is in error; correct that first ({SAYS})")]
     PoolInError {
         /// What it asks for.
         pool: String,
     },
     /// There may be a pool of this name where nothing could be read.
     #[error(
-        "it asks for pool {pool:?}, which is none of those that could be read, and {in_error}; {CORRECT}"
+        "it asks for pool {pool:?}, which is none of those that could be read, and {in_error}; correct that first ({SAYS})"
     )]
     PoolNotRead {
         /// What it asks for.
@@ -106,7 +108,7 @@ pub enum Refusal {
         in_error: InError,
     },
     /// It has addresses of a pool that is in error, as far as can be known.
-    #[error("{}; it keeps {} until that is mended: {CORRECT}", why_in_doubt(.addresses, .from.as_ref(), .in_error), List(.addresses))]
+    #[error("{}; it keeps {} until that is mended ({SAYS})", why_in_doubt(.addresses, .from.as_ref(), .in_error), List(.addresses))]
     InDoubt {
         /// What it keeps.
         addresses: Vec<IpAddr>,
@@ -344,5 +346,4 @@ impl<T: fmt::Display> fmt::Display for List<'_, T> {
 }
 
 const NOT_READ: &str = "a part of the configuration can not be read";
-const CORRECT: &str =
-    "correct that first (`ironlb validate`, and the Event on the object, say what is wrong)";
+const SAYS: &str = "`ironlb validate`, and the Event on the object, say what is wrong";
