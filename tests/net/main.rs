@@ -10,8 +10,8 @@
     reason = "a test that cannot go on fails"
 )]
 
-mod bgp;
 mod bfd;
+mod bgp;
 mod demo;
 mod layer2;
 mod speaker;

@@ -77,9 +77,7 @@ impl Run {
         }
         self.give(Input::Datagram(Datagram {
             from: key.peer,
-            to: key
-                .local
-                .unwrap_or_else(|| Ipv4Addr::LOCALHOST.into()),
+            to: key.local.unwrap_or_else(|| Ipv4Addr::LOCALHOST.into()),
             interface: key.interface.unwrap_or(1),
             vrf: key.vrf,
             multihop: key.multihop,
