@@ -198,11 +198,22 @@ impl Peer {
         let old = other.connection();
         match other.state() {
             State::Established if replaces(session, other) => self.replace(now, old),
-            State::Established => self.collided(now, new, "a session is up already"),
+            State::Established => {
+                self.collided(now, new, "a session is up already");
+                self.probe(now, old);
+            }
             _ if stays(session) == new.direction => {
                 self.collided(now, old, "another connection stays")
             }
             _ => self.collided(now, new, "another connection stays"),
+        }
+    }
+
+    /// A peer that connects although its session is up may have lost its memory: if it has, it resets the old connection as
+    /// soon as it hears from us there, and need not wait for our hold time.
+    fn probe(&mut self, now: Time, old: Connection) {
+        if let Some(session) = self.sessions.get_mut(&old) {
+            session.send_keepalive(now, &mut self.out);
         }
     }
 

@@ -114,6 +114,8 @@ fn a_connection_beside_one_that_is_up_is_closed_when_its_open_comes() {
         notified(&outputs, second).unwrap().reason,
         Reason::COLLISION
     );
+    // One that had lost its memory would reset the old connection now.
+    assert_eq!(said(&outputs, connection), [Said::Keepalive]);
     assert_eq!(router.peer.state(), State::Established);
     assert!(router.say(connection, &keepalive()).is_empty());
 }

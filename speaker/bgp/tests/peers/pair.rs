@@ -85,16 +85,17 @@ fn after_a_cut_of_any_length_the_session_is_back_within_half_a_minute() {
 }
 
 #[test]
-fn a_peer_that_lost_its_memory_is_noticed_and_met_again() {
-    let mut network = Network::up(|_| {});
-    network.run(seconds(100));
-    network.replace(1, settings(1), true);
-    // The other side learns of it when it sends its next keepalive, and is reset.
-    let ups = network.ups(0);
-    let again = network.until(seconds(60), |network| {
-        network.both_up() && network.ups(0) > ups
-    });
-    assert!(again, "{:?}", network.histories());
+fn a_peer_that_lost_its_memory_is_met_again_within_seconds_whatever_the_hold_time() {
+    for hold_time in [90, 0] {
+        let mut network = Network::up(|settings| settings.hold_time = seconds(hold_time));
+        network.run(seconds(100));
+        let ups = network.ups(0);
+        network.replace(1, settings(1), true);
+        let again = network.until(seconds(5), |network| {
+            network.both_up() && network.ups(0) > ups
+        });
+        assert!(again, "{hold_time}: {:?}", network.histories());
+    }
 }
 
 #[test]
