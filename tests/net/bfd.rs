@@ -373,6 +373,49 @@ fn a_session_that_is_taken_away_is_told_and_the_other_stays() {
 }
 
 #[test]
+fn the_passive_side_waits_for_the_other_to_begin() {
+    needs_the_lab!();
+    let segment = Segment::new("bfd-passive");
+    let tor = frr(&segment.tor, "  passive-mode\n");
+    let mut node = TestBfd::start(&segment.node);
+    for key in keys() {
+        let passive = Settings {
+            passive: true,
+            ..every(100, 100, 3)
+        };
+        node.client.want(key, passive);
+    }
+    node.no_event_for(Duration::from_secs(3));
+    assert_eq!(node.ask(|view| Some(view.counters.sent)), 0);
+    tor.configure("bfd\n profile node\n  no passive-mode\n")
+        .unwrap();
+    node.wait_up(&keys());
+}
+
+#[test]
+fn link_local_peers_are_found_by_their_interface() {
+    needs_the_lab!();
+    let segment = Segment::new("bfd-link-local");
+    let (near, far) = ("fe80::a:1", "fe80::a:2");
+    for (host, address) in [(&segment.node, near), (&segment.tor, far)] {
+        host.add_address("eth0", &format!("{address}/64")).unwrap();
+    }
+    let config = format!("bfd\n peer {near} local-address {far} interface eth0\n");
+    let tor = Router::start(&segment.tor, Frr, &config).unwrap();
+    let mut node = TestBfd::start(&segment.node);
+    let key = Key {
+        local: Some(near.parse().unwrap()),
+        interface: Some(segment.cable.index()),
+        ..key(far)
+    };
+    node.client.want(key, every(100, 100, 3));
+    node.wait_up(&[key]);
+    tor.process("bfdd").unwrap().kill().unwrap();
+    let (_, reasons) = node.wait_down(&[key]);
+    assert_eq!(reasons, [Reason::DetectionTimeExpired]);
+}
+
+#[test]
 fn over_several_hops_the_least_ttl_decides() {
     needs_the_lab!();
     let lab = Lab::new("bfd-multihop").unwrap();
