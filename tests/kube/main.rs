@@ -12,6 +12,7 @@
 )]
 
 mod allocation;
+mod bgp;
 mod conflicts;
 mod crds;
 mod events;

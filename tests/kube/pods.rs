@@ -51,7 +51,8 @@ fn the_pods_of_deploy_find_the_api_server_and_outlive_their_tokens() {
             .unwrap()
             .to_owned()
     };
-    for (pod, user, capabilities) in [(&controller, "65534", 0), (&speaker, "0", NET_RAW)] {
+    let of_speaker = NET_RAW | NET_BIND_SERVICE;
+    for (pod, user, capabilities) in [(&controller, "65534", 0), (&speaker, "0", of_speaker)] {
         let status = fs::read_to_string(format!("/proc/{}/status", pod.process.id())).unwrap();
         assert_eq!(uid(&status), user);
         for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
@@ -139,9 +140,9 @@ fn the_manifests_name_the_image_and_give_no_more_than_is_needed() {
     let product = shared();
     for (component, user, capabilities) in [
         ("controller", 65_534, Value::Null),
-        // Packet sockets. A user who is not root would not get it: the image's binary has no file capabilities, which
+        // Packet sockets, and the port of BGP. A user who is not root would not get it: the image's binary has no file capabilities, which
         // allowPrivilegeEscalation would have to allow, and Kubernetes has no ambient ones.
-        ("speaker", 0, json!(["NET_RAW"])),
+        ("speaker", 0, json!(["NET_RAW", "NET_BIND_SERVICE"])),
     ] {
         let spec = manifest(&product, component);
         let containers = spec["containers"].as_array().unwrap();
@@ -401,5 +402,6 @@ const ENTER: &str = r#"
 "#;
 /// The user and group of the image.
 const IMAGE_USER: u64 = 65_534;
+const NET_BIND_SERVICE: u64 = 1 << 10;
 const NET_RAW: u64 = 1 << 13;
 const CLASS: &str = "example.com/pods";

@@ -1,0 +1,180 @@
+//! BGP in the cluster: a client behind a real router, served over equal paths through kube-proxy on every node.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use ironlb_lab::router::{Frr, Router};
+use ironlb_lab::{Host, eventually, eventually_ok, needs_the_lab};
+use serde_json::{Value, json};
+
+use crate::product::{NAMESPACE, PATIENCE, Product, Tenant, shared};
+
+const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 0));
+
+#[test]
+fn a_client_behind_a_router_is_served_over_equal_paths_and_local_ones_where_the_endpoints_are() {
+    needs_the_lab!();
+    let product = shared();
+    let tenant = Tenant::new(&product, "routed", 7);
+    tenant.set_pool(&["203.0.113.0/29"]);
+    let router = router(&product);
+    let _configured = Configured::new(&product);
+    tenant.pod("n1", "web", "a");
+    let other = tenant.pod("n2", "web", "b");
+    tenant.service("web", &json!({}));
+    tenant.wait_for_address("web", ADDRESS);
+    let paths = |nodes: &[&str]| {
+        let wanted: BTreeSet<String> = nodes
+            .iter()
+            .map(|node| address_of(&product, node))
+            .collect();
+        let question = "show bgp ipv4 unicast json";
+        let what = format!("paths by {nodes:?}");
+        router
+            .tor
+            .wait_for(&what, question, PATIENCE, |table| {
+                next_hops(table) == wanted
+            })
+            .unwrap();
+    };
+    paths(&["n1", "n2", "n3"]);
+    let mut used = BTreeSet::new();
+    eventually(
+        "both Pods serve the client behind the router",
+        PATIENCE,
+        || {
+            let answer = router.client.tcp_get(SocketAddr::new(ADDRESS, 80));
+            used.extend(answer.ok().map(|answer| answer.backend));
+            used.len() == 2
+        },
+    )
+    .unwrap();
+    told(&tenant, "web");
+
+    // Only where the endpoints are, and only as long as they are there.
+    tenant.service("web", &json!({ "externalTrafficPolicy": "Local" }));
+    paths(&["n1", "n2"]);
+    let answer = eventually_ok("the client's own address is seen", PATIENCE, || {
+        router.client.tcp_get(SocketAddr::new(ADDRESS, 80))
+    });
+    assert_eq!(answer.unwrap().client.ip().to_string(), "10.1.0.3");
+    let before = Instant::now();
+    product.cluster.set_ready(&other, false).unwrap();
+    paths(&["n1"]);
+    println!(
+        "from the endpoint's change to the router's table: {:?}",
+        before.elapsed()
+    );
+
+    tenant.delete_service("web");
+    paths(&[]);
+}
+
+/// A router on the cluster's segment, and a client behind it.
+struct Behind {
+    tor: Router,
+    client: Host,
+}
+
+fn router(product: &Product) -> Behind {
+    let lab = product.cluster.lab();
+    let beyond = lab.switch("beyond").unwrap();
+    let client = lab.host("far").unwrap();
+    client.connect(&beyond, "eth0", &["10.1.0.3/24"]).unwrap();
+    client.add_route("0.0.0.0/0", "10.1.0.254").unwrap();
+    let host = lab.router("tor").unwrap();
+    host.connect(product.cluster.lan(), "eth0", &["10.0.0.80/24"])
+        .unwrap();
+    host.connect(&beyond, "eth1", &["10.1.0.254/24"]).unwrap();
+    for node in product.cluster.nodes() {
+        node.host().add_route("10.1.0.0/24", "10.0.0.80").unwrap();
+    }
+    let config = "router bgp 64513\n bgp router-id 10.0.0.80\n no bgp ebgp-requires-policy\n \
+                  neighbor nodes peer-group\n neighbor nodes remote-as 64512\n \
+                  neighbor nodes password hunter2\n bgp listen range 10.0.0.0/24 peer-group nodes\n \
+                  address-family ipv4 unicast\n  maximum-paths 8\n exit-address-family\n";
+    let tor = Router::start(&host, Frr, config).unwrap();
+    Behind { tor, client }
+}
+
+/// The peer, its password and the advertisement; all go with this.
+struct Configured<'a>(&'a Product);
+
+impl<'a> Configured<'a> {
+    fn new(product: &'a Product) -> Self {
+        let configured = Self(product);
+        let metadata = json!({ "name": "routed", "namespace": NAMESPACE });
+        for object in [
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": metadata,
+                "type": "kubernetes.io/basic-auth", "stringData": { "password": "hunter2" },
+            }),
+            json!({
+                "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": metadata,
+                "spec": {
+                    "myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.80",
+                    "passwordSecret": { "name": "routed" },
+                },
+            }),
+            json!({
+                "apiVersion": "metallb.io/v1beta1", "kind": "BGPAdvertisement", "metadata": metadata,
+                "spec": { "ipAddressPools": ["routed"] },
+            }),
+        ] {
+            product.cluster.api().apply_object(&object).unwrap();
+        }
+        configured
+    }
+}
+
+impl Drop for Configured<'_> {
+    fn drop(&mut self) {
+        for kind in [
+            "metallb.io/v1beta1/BGPAdvertisement",
+            "metallb.io/v1beta2/BGPPeer",
+            "v1/Secret",
+        ] {
+            let _ = self.0.cluster.api().delete(kind, NAMESPACE, "routed");
+        }
+    }
+}
+
+fn address_of(product: &Product, node: &str) -> String {
+    product.cluster.node(node).unwrap().addresses()[0].to_string()
+}
+
+/// The next hops of the paths to [`ADDRESS`].
+fn next_hops(table: &Value) -> BTreeSet<String> {
+    let paths = table["routes"][format!("{ADDRESS}/32")].as_array();
+    let paths = paths.into_iter().flatten();
+    let next_hops = paths.filter_map(|path| path["nexthops"][0]["ip"].as_str());
+    next_hops.map(str::to_owned).collect()
+}
+
+/// Waits until every node says in the API and by an Event that it announces a Service over BGP.
+fn told(tenant: &Tenant<'_>, service: &str) {
+    let api = tenant.product.cluster.api();
+    eventually_ok(
+        "there is a ServiceBGPStatus of every node",
+        Duration::from_secs(60),
+        || {
+            let selector = format!("metallb.io/service-name={service}");
+            let found = api
+                .list("metallb.io/v1beta1/ServiceBGPStatus", NAMESPACE, &selector)
+                .map_err(|error| error.to_string())?;
+            let nodes: BTreeSet<&str> = found
+                .iter()
+                .filter(|status| status["status"]["peers"] == json!(["routed"]))
+                .filter_map(|status| status["status"]["node"].as_str())
+                .collect();
+            if nodes == BTreeSet::from(["n1", "n2", "n3"]) {
+                Ok(())
+            } else {
+                Err(format!("{found:#?}"))
+            }
+        },
+    )
+    .unwrap();
+    tenant.wait_until_told(service, "nodeAssigned");
+}
