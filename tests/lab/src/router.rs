@@ -35,10 +35,16 @@ use crate::wait::eventually_ok;
 use crate::{Error, Host, Process, Result};
 
 mod bird;
+mod exabgp;
 mod frr;
+mod gobgp;
+mod openbgpd;
 
 pub use bird::Bird;
+pub use exabgp::ExaBgp;
 pub use frr::Frr;
+pub use gobgp::GoBgp;
+pub use openbgpd::OpenBgpd;
 
 /// A router of another project. It ends with the lab, or by [`Self::stop`] and [`Self::kill`]; dropping it leaves it running.
 #[derive(Clone, Debug)]

@@ -1,0 +1,79 @@
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{Place, Software, program};
+use crate::{Error, Process, Result};
+
+/// ExaBGP, which has no table: it tells a helper what it has received.
+///
+/// There is one question, `received`: all that the helper was told, in order, an array of ExaBGP's messages in JSON for
+/// [`Router::show`](super::Router::show). Configuration is a whole file, to which the helper, the process `seen`, is added; name it in
+/// `api { processes [ seen ]; }` of a neighbour. It listens on port 179 of all addresses, and its configuration does not change while it runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExaBgp;
+
+impl Software for ExaBgp {
+    fn name(&self) -> &'static str {
+        "ExaBGP"
+    }
+
+    fn start(&self, place: &Place, config: &str) -> Result<Vec<Process>> {
+        let seen = place.write(RECEIVED, "")?;
+        let helper = place.write("seen.sh", &HELPER.replace("FILE", &seen.to_string_lossy()))?;
+        let executable = fs::set_permissions(&helper, Permissions::from_mode(0o700));
+        executable.map_err(|source| Error::File {
+            path: helper.clone(),
+            source,
+        })?;
+        let process = format!(
+            "process seen {{ run {}; encoder json; }}\n",
+            helper.display()
+        );
+        let file = place.write("exabgp.conf", &format!("{process}{config}"))?;
+        let mut command = Command::new(program("exabgp", &[], "exabgp")?);
+        command.envs(SETTINGS).arg(file);
+        let process = place.spawn("exabgp", command)?;
+        process.wait_for_line("loaded new configuration successfully", super::START)?;
+        Ok(vec![process])
+    }
+
+    fn ask(&self, place: &Place, question: &str) -> Result<String> {
+        if question != "received" {
+            return Err(place.refusal(question, "there is one question, received"));
+        }
+        let path = place.path(RECEIVED);
+        fs::read_to_string(&path).map_err(|source| Error::File { path, source })
+    }
+
+    fn show(&self, place: &Place, question: &str) -> Result<Value> {
+        let answer = self.ask(place, question)?;
+        // The last line may be on its way.
+        let whole = answer.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let messages = whole.lines().map(serde_json::from_str);
+        let messages: std::result::Result<_, _> = messages.collect();
+        messages
+            .map(Value::Array)
+            .map_err(|_| place.refusal(question, &answer))
+    }
+
+    fn configure(&self, place: &Place, _config: &str) -> Result<()> {
+        Err(place.refusal("configure", "ExaBGP is started anew instead"))
+    }
+}
+
+const RECEIVED: &str = "received.json";
+/// It ends with ExaBGP, whose end of the pipe closes.
+const HELPER: &str = "#!/bin/sh\nwhile read -r line; do printf '%s\\n' \"$line\" >>'FILE'; done\n";
+const SETTINGS: [(&str, &str); 8] = [
+    ("exabgp.daemon.user", "root"),
+    ("exabgp.daemon.drop", "false"),
+    ("exabgp.log.destination", "stdout"),
+    ("exabgp.log.all", "true"),
+    ("exabgp.log.level", "DEBUG"),
+    ("exabgp.tcp.port", "179"),
+    ("exabgp.tcp.bind", "0.0.0.0 ::"),
+    ("exabgp.api.cli", "false"),
+];
