@@ -5,6 +5,7 @@
 
 mod connection;
 mod listener;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +22,7 @@ use tracing::{debug, warn};
 
 use connection::Handle;
 use listener::Listening;
+use watch::Watches;
 
 /// Everything that is open towards peers.
 pub(crate) struct Peers {
@@ -32,6 +34,7 @@ pub(crate) struct Peers {
     events: mpsc::Receiver<Event>,
     sender: mpsc::Sender<Event>,
     tasks: JoinSet<()>,
+    watches: Watches,
 }
 
 /// What a task has to say.
@@ -69,6 +72,7 @@ impl Default for Peers {
             events,
             sender,
             tasks: JoinSet::new(),
+            watches: Watches::default(),
         }
     }
 }
@@ -80,6 +84,7 @@ impl Peers {
             let event = tokio::select! {
                 event = self.events.recv() => event,
                 Some(_) = self.tasks.join_next() => continue,
+                input = self.watches.next() => Some(Event::Input(input)),
             };
             match event {
                 Some(Event::Accepted {
@@ -134,9 +139,13 @@ impl Peers {
             }
             PeerOutput::Retarget { peer, target } => self.retarget(&peer, &target),
             PeerOutput::Listen(doors) => self.listen(doors),
-            PeerOutput::Watch { .. }
-            | PeerOutput::Unwatch(_)
-            | PeerOutput::Discover { .. }
+            PeerOutput::Watch { key, settings } => {
+                if let Err(error) = self.watches.want(key, settings) {
+                    warn!(peer = %key.peer, %error, "not watched by BFD");
+                }
+            }
+            PeerOutput::Unwatch(key) => self.watches.unwant(key),
+            PeerOutput::Discover { .. }
             | PeerOutput::Undiscover { .. }
             | PeerOutput::Frame { .. }
             | PeerOutput::Session { .. }
@@ -151,6 +160,7 @@ impl Peers {
         // Tasks that wait to say something have nobody to say it to.
         drop(self.events);
         while self.tasks.join_next().await.is_some() {}
+        self.watches.stop().await;
     }
 
     fn connect(&mut self, peer: Name, connection: Connection, target: &Target) {

@@ -154,6 +154,13 @@ impl Bgp {
         self.discover(now);
         self.aim(now, world);
         self.listen();
+        for (name, neighbour) in self.neighbours.iter().filter(|(_, one)| one.is_up) {
+            let local = neighbour.local_addresses(&self.links);
+            let known = self.rib.target(name).map(|(_, export)| export.local);
+            if let Some(local) = local.filter(|local| known.is_some_and(|known| known != *local)) {
+                self.rib.relocate(now, name, local);
+            }
+        }
     }
 
     /// Something happened to a peer.

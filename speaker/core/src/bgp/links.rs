@@ -153,7 +153,9 @@ mod tests {
     use super::*;
     use crate::fixtures::{ip, link, node};
 
-    fn links(list: &[(u32, &str, &[(&str, u8)])]) -> Links {
+    type Addresses = &'static [(&'static str, u8)];
+
+    fn links(list: &[(u32, &str, Addresses)]) -> Links {
         let mut links = Links::default();
         for (index, name, addresses) in list {
             let mut link = link(*index, name);

@@ -486,3 +486,54 @@ fn a_stranger_is_refused_and_a_peer_that_may_connect_is_let_in() {
     assert_eq!(accept(1, "198.51.100.66:1234"), [(1, false)]);
     assert_eq!(accept(2, "198.51.100.1:1234"), [(2, true)]);
 }
+
+#[test]
+fn an_address_that_an_interface_gets_later_becomes_a_next_hop() {
+    let mut dual = peer("tor");
+    dual.dual_stack = true;
+    let mut rig = Rig::announcing(with_peers([dual]));
+    rig.feed(Input::ServiceApplied(Box::new(service(
+        "web",
+        &["192.0.2.1", "2001:db8::1"],
+    ))));
+    rig.run(Duration::from_millis(20));
+    let mut link = link_to_peers();
+    link.addresses.push((ip("2001:db8:ffff::a"), 64));
+    rig.feed(Input::LinkApplied(link));
+    rig.run(Duration::from_millis(20));
+    let next_hop = rig.router("tor").next_hop("2001:db8::1/128");
+    assert!(next_hop.contains("2001:db8:ffff::a"), "{next_hop}");
+}
+
+#[test]
+fn a_peer_that_bfd_has_lost_is_left_at_once() {
+    let mut config = with_peers([]);
+    let mut watched = peer("tor");
+    watched.bfd_profile = Some("fast".into());
+    let profile = ironlb_model::BfdProfile {
+        name: "fast".into(),
+        detect_multiplier: 3,
+        receive_interval: Duration::from_millis(50),
+        transmit_interval: Duration::from_millis(50),
+        echo_interval: Duration::from_millis(50),
+        echo: false,
+        passive: false,
+        minimum_ttl: 254,
+    };
+    config.bfd_profiles.insert("fast".into(), profile);
+    config.peers.insert("tor".into(), watched);
+    let mut rig = Rig::announcing(config);
+    let watch = rig.said.iter().find_map(|output| match output {
+        Output::Peer(PeerOutput::Watch { key, .. }) => Some(*key),
+        _ => None,
+    });
+    let key = watch.unwrap();
+    assert_eq!(key.peer, ip("198.51.100.1"));
+    assert!(!key.multihop);
+    rig.news();
+    rig.feed(Input::Peer(PeerInput::Bfd { key, up: true }));
+    assert!(rig.news().is_empty());
+    rig.feed(Input::Peer(PeerInput::Bfd { key, up: false }));
+    let news = rig.news();
+    assert!(matches!(&news[..], [News::Down(_)]), "{news:?}");
+}
