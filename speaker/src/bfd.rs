@@ -9,6 +9,7 @@
 mod sockets;
 
 use std::fs;
+use std::future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::IpAddr;
@@ -20,7 +21,7 @@ use ironlb_bfd::{Input, Key, Output, Reason, Sessions, Settings};
 use ironlb_model::Time;
 use ironlb_sys::timer::{Scheduling, Timer, be_on_time};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time;
+use tokio::time::{self, Instant};
 use tracing::{info, warn};
 
 use crate::drive::{Clock, Stopped};
@@ -198,11 +199,11 @@ async fn run(
             timer.set(deadline.map(|deadline| deadline.since(now)))?;
             armed = deadline;
         }
-        let incomplete = sockets.is_incomplete();
+        let retry = sockets.retry_at();
         tokio::select! {
             biased;
             () = &mut shutdown => return Ok(()),
-            expired = std::future::poll_fn(|cx| timer.poll_expired(cx)) => {
+            expired = future::poll_fn(|cx| timer.poll_expired(cx)) => {
                 expired?;
                 let due = armed.take().unwrap_or_default();
                 punctuality.count(clock.now().since(due));
@@ -234,8 +235,15 @@ async fn run(
                 }
                 None => return Ok(()),
             },
-            () = time::sleep(RETRY), if incomplete => sockets.complete(),
+            () = sleep_until(retry) => sockets.complete(),
         }
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => time::sleep_until(instant).await,
+        None => future::pending().await,
     }
 }
 
@@ -292,8 +300,6 @@ fn panicked() -> io::Error {
 }
 
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
-/// Sockets that could not be opened are tried again after this.
-const RETRY: Duration = Duration::from_secs(1);
 /// A tenth of the shortest detection time that is of use in practice.
 const LATE: Duration = Duration::from_millis(5);
 /// More than the peers of a node send between two wakes; a millisecond's work.

@@ -416,6 +416,26 @@ fn link_local_peers_are_found_by_their_interface() {
 }
 
 #[test]
+fn a_port_that_another_process_has_is_taken_when_it_is_free() {
+    needs_the_lab!();
+    let segment = Segment::new("bfd-port");
+    let occupied = segment
+        .node
+        .in_namespace(|| std::net::UdpSocket::bind("0.0.0.0:3784").unwrap())
+        .unwrap();
+    let _tor = frr(&segment.tor, "");
+    let mut node = TestBfd::start(&segment.node);
+    let [v4, v6] = keys();
+    // The other family is served, often enough that nothing waits for a quiet moment.
+    node.client.want(v6, every(20, 20, 10));
+    node.client.want(v4, every(300, 300, 3));
+    node.wait_up(&[v6]);
+    node.no_event_for(Duration::from_secs(2));
+    drop(occupied);
+    node.wait_up(&[v4]);
+}
+
+#[test]
 fn over_several_hops_the_least_ttl_decides() {
     needs_the_lab!();
     let lab = Lab::new("bfd-multihop").unwrap();

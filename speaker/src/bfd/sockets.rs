@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ironlb_bfd::{Datagram, EchoFrame, Key, LENGTH, MULTI_HOP_PORT, Packet, SINGLE_HOP_PORT};
 use ironlb_model::{Family, Mac};
 use ironlb_sys::overhear::Overhearing;
 use ironlb_sys::udp::{Buffer, Destination, Received, UdpReceiver, UdpSender, name_of};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 /// Everything that is open, and what should be.
@@ -19,8 +21,12 @@ pub(crate) struct Sockets {
     senders: BTreeMap<Key, UdpSender>,
     /// `None` while one cannot be opened.
     overhearing: BTreeMap<(u32, Family), Option<Overhearing>>,
-    /// The last source port that was tried.
+    /// Source ports, for as long as there is the session: a sender that is opened anew keeps its own.
+    ports: BTreeMap<Key, u16>,
+    /// The last source port that was given away.
     port: u16,
+    /// When to try again what could not be opened.
+    retry_at: Option<Instant>,
     datagram: Buffer,
     packet: Vec<u8>,
     control: Vec<u8>,
@@ -76,20 +82,21 @@ impl Sockets {
     pub(crate) fn close(&mut self, key: Key) {
         self.sessions.remove(&key);
         self.senders.remove(&key);
+        self.ports.remove(&key);
         let needed: BTreeSet<Door> = self.sessions.iter().map(|key| Door::of(*key)).collect();
         self.receivers.retain(|door, _| needed.contains(door));
     }
 
-    /// Whether something is not open that should be.
-    pub(crate) fn is_incomplete(&self) -> bool {
-        let shut = |key: &Key| !self.receivers.contains_key(&Door::of(*key));
-        self.overhearing.values().any(Option::is_none) || self.sessions.iter().any(shut)
+    /// When to [`complete`](Self::complete).
+    pub(crate) const fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
     }
 
     /// Opens what is not open and should be.
     pub(crate) fn complete(&mut self) {
-        for key in &self.sessions {
-            let door = Door::of(*key);
+        self.retry_at = None;
+        let doors: BTreeSet<Door> = self.sessions.iter().map(|key| Door::of(*key)).collect();
+        for door in doors {
             if self.receivers.contains_key(&door) {
                 continue;
             }
@@ -99,17 +106,20 @@ impl Sockets {
                 }
                 Err(error) => {
                     let port = port(door.multihop);
-                    warn!(port, peer = %key.peer, %error, "no socket to receive BFD packets, trying again");
+                    warn!(port, family = %door.family, %error, "no socket to receive BFD packets, trying again");
+                    self.retry_at = Some(Instant::now() + RETRY);
                 }
             }
         }
         for ((interface, family), socket) in &mut self.overhearing {
-            if socket.is_none() {
-                match Overhearing::open(*interface, *family) {
-                    Ok(opened) => *socket = Some(opened),
-                    Err(error) => {
-                        warn!(interface, %error, "no socket for BFD echo packets, trying again")
-                    }
+            if socket.is_some() {
+                continue;
+            }
+            match Overhearing::open(*interface, *family) {
+                Ok(opened) => *socket = Some(opened),
+                Err(error) => {
+                    warn!(interface, %family, %error, "no socket for BFD echo packets, trying again");
+                    self.retry_at = Some(Instant::now() + RETRY);
                 }
             }
         }
@@ -230,7 +240,7 @@ impl Sockets {
         }
     }
 
-    /// At a source port that no other session has (RFC 5881 §4).
+    /// At a source port that no other session has, and always the same one (RFC 5881 §4).
     fn open_sender(&mut self, key: Key) -> io::Result<UdpSender> {
         let to = Destination {
             peer: key.peer,
@@ -239,23 +249,30 @@ impl Sockets {
             interface: key.interface,
             device: key.vrf.map(name_of).transpose()?,
         };
-        let mut result = Err(io::ErrorKind::AddrInUse.into());
-        for _ in 0..ATTEMPTS {
-            self.port = self.port.checked_add(1).unwrap_or(0).max(FIRST_PORT);
-            if self
-                .senders
-                .values()
-                .any(|sender| sender.port() == self.port)
-            {
-                continue;
-            }
-            result = UdpSender::open(&to, self.port);
-            match &result {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                _ => break,
+        if let Some(port) = self.ports.remove(&key) {
+            let sender = UdpSender::open(&to, port);
+            // Unless another process was quicker.
+            if !matches!(&sender, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
+                self.ports.insert(key, port);
+                return sender;
             }
         }
-        result
+        let taken: BTreeSet<u16> = self.ports.values().copied().collect();
+        for _ in FIRST_PORT..=u16::MAX {
+            self.port = self.port.checked_add(1).unwrap_or(0).max(FIRST_PORT);
+            if taken.contains(&self.port) {
+                continue;
+            }
+            match UdpSender::open(&to, self.port) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error),
+                Ok(sender) => {
+                    self.ports.insert(key, self.port);
+                    return Ok(sender);
+                }
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
     }
 }
 
@@ -269,7 +286,7 @@ const fn port(multihop: bool) -> u16 {
 
 /// RFC 5881 §4.
 const FIRST_PORT: u16 = 49_152;
-/// As many source ports as there are.
-const ATTEMPTS: u16 = u16::MAX - FIRST_PORT;
+/// What could not be opened is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
 /// Longer than an echo packet or a control packet with its headers.
 const PACKET: usize = 60 + 8 + 4 * LENGTH;
