@@ -222,13 +222,11 @@ impl World {
 
     /// The pool that an address is announced for, whichever Service holds it.
     fn former_pool_of(&self, ip: IpAddr) -> Option<&Name> {
-        let in_error = || {
-            let mut kept = self
-                .records_on(ip)
-                .filter_map(|one| kept_by(one, &self.config));
-            kept.find(|pool| self.config.pools_in_error.has(pool))
+        let kept = || {
+            self.records_on(ip)
+                .find_map(|one| kept_by(one, &self.config))
         };
-        self.pools.pool_of(ip).or_else(in_error)
+        self.pools.pool_of(ip).or_else(kept)
     }
 
     /// Whether `ip` is announced for a Service although the configuration has no pool for it any more.
@@ -488,6 +486,27 @@ mod tests {
         assert_eq!(pool.map(|name| &**name), Some("b"));
         assert!(!world.is_outlived(&key("web"), address));
         assert!(world.is_outlived(&key("db"), address));
+    }
+
+    #[test]
+    fn an_address_that_a_pool_held_stays_announced_when_the_pool_lets_go_of_it() {
+        let held = ip("203.0.113.1");
+        for removed in [false, true] {
+            let mut world = world();
+            let mut holding = (**world.config()).clone();
+            holding.pools.get_mut("a").unwrap().on_removal = OnRemoval::Hold;
+            world.set_config(Arc::new(holding.clone()));
+            let mut stray = service("stray", &["203.0.113.1"]);
+            stray.allocated_from = Some("a".to_owned());
+            world.apply_service(&stray);
+            if removed {
+                holding.pools.remove("a");
+            } else {
+                holding.pools.get_mut("a").unwrap().on_removal = OnRemoval::Move;
+            }
+            world.set_config(Arc::new(holding));
+            assert!(world.is_outlived(&key("stray"), held), "{removed}");
+        }
     }
 
     #[test]
