@@ -1,5 +1,7 @@
 //! What a speaker shows to dashboards, under MetalLB's names. Start with [`register`].
 
+mod peers;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicI64;
@@ -15,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 use crate::Traffic;
 use crate::drive::Client;
+use peers::{PeerGauges, PeerNumbers, peer_numbers};
 
 /// Has `registry` show what `speaker` announces and counts, as that of node `node`. The gauges are brought up to date by the
 /// refresh that is returned.
@@ -40,6 +43,7 @@ struct Metrics {
     requests: Gauges<Address>,
     responses: Gauges<Address>,
     gratuitous: Gauges<Address>,
+    bgp: PeerGauges,
     frames_received: Gauge,
     frames_sent: Gauge,
     frames_unsent: Gauge,
@@ -62,16 +66,21 @@ struct Address {
 /// What a speaker says of itself at one moment.
 struct Snapshot {
     announced: Vec<(ServiceKey, IpAddr)>,
+    routed: Vec<(ServiceKey, IpAddr)>,
+    peers: Vec<PeerNumbers>,
     counters: BTreeMap<IpAddr, Counters>,
     traffic: Traffic,
 }
 
 impl Snapshot {
     fn of(speaker: &Speaker, traffic: &Traffic) -> Self {
+        let owned = |(service, ip): (&ServiceKey, IpAddr)| (service.clone(), ip);
         Self {
-            announced: speaker
-                .announced()
-                .map(|(service, ip)| (service.clone(), ip))
+            announced: speaker.announced().map(owned).collect(),
+            routed: speaker.routed().map(owned).collect(),
+            peers: speaker
+                .peers()
+                .filter_map(|peer| peer_numbers(&peer))
                 .collect(),
             counters: speaker.counters(),
             traffic: *traffic,
@@ -81,7 +90,10 @@ impl Snapshot {
 
 impl Metrics {
     fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            bgp: PeerGauges::register(registry),
+            ..Self::default()
+        };
         registry.register(
             "metallb_speaker_announced",
             "Services announced from this node, by address",
@@ -130,15 +142,18 @@ impl Metrics {
     /// Shows `snapshot` and nothing else.
     fn show(&self, node: &str, snapshot: &Snapshot) {
         self.announced.clear();
-        for (service, ip) in &snapshot.announced {
+        let layer2 = snapshot.announced.iter().map(|one| ("layer2", one));
+        let bgp = snapshot.routed.iter().map(|one| ("bgp", one));
+        for (protocol, (service, ip)) in layer2.chain(bgp) {
             let labels = Announced {
                 service: service.to_string(),
-                protocol: "layer2",
+                protocol,
                 node: node.to_owned(),
                 ip: ip.to_string(),
             };
             self.announced.get_or_create(&labels).set(1);
         }
+        self.bgp.show(&snapshot.peers);
         for gauges in [&self.requests, &self.responses, &self.gratuitous] {
             gauges.clear();
         }

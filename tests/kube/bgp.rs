@@ -51,6 +51,21 @@ fn a_client_behind_a_router_is_served_over_equal_paths_and_local_ones_where_the_
     )
     .unwrap();
     told(&tenant, "web");
+    let n1 = product.cluster.node("n1").unwrap().host();
+    let metrics = n1
+        .http_get("127.0.0.1:7472".parse().unwrap(), "/metrics")
+        .unwrap();
+    for line in [
+        "metallb_bgp_session_up{peer=\"10.0.0.80:179\"} 1",
+        "metallb_bgp_announced_prefixes_total{peer=\"10.0.0.80:179\"} 1",
+        "metallb_bgp_pending_prefixes_total{peer=\"10.0.0.80:179\"} 0",
+        "metallb_speaker_announced{service=\"routed/web\",protocol=\"bgp\",node=\"n1\",ip=\"203.0.113.0\"} 1",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}: {metrics}"
+        );
+    }
 
     // Only where the endpoints are, and only as long as they are there.
     tenant.service("web", &json!({ "externalTrafficPolicy": "Local" }));

@@ -209,6 +209,11 @@ impl Rib {
         self.is_ready && self.window.due().is_none() && self.group_of(peer).is_some_and(is_told)
     }
 
+    /// How many prefixes `peer` has still to be told of; what waits for the next flush is not among them.
+    pub fn pending(&self, peer: &Name) -> usize {
+        self.group_of(peer).map_or(0, |group| group.pending(peer))
+    }
+
     /// The routes that `peer` is told, in order of prefix.
     pub fn routes(&self, peer: &Name) -> impl Iterator<Item = (IpNet, &RouteAttributes)> {
         let group = self.group_of(peer);

@@ -24,7 +24,7 @@ use ironlb_model::{BgpPeer, Family, Link, Name, Node, ServiceKey, Time};
 use crate::World;
 use crate::decide::{self, Reason};
 use crate::elect::name_hash;
-use io::{Door, News, Passphrase, PeerInput, PeerOutput, Target};
+use io::{Door, News, Passphrase, PeerInput, PeerOutput, PeerView, Target};
 use leave::Leave;
 use links::Links;
 use neighbour::Neighbour;
@@ -303,6 +303,18 @@ impl Bgp {
             }
         }
         done
+    }
+
+    /// How the peers are, for people and metrics.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
+        let all = self.neighbours.iter();
+        all.map(|(name, neighbour)| PeerView {
+            name,
+            remote: neighbour.target.as_ref().map(|target| target.remote),
+            status: neighbour.session.status(),
+            announced: self.rib.routes(name).count(),
+            pending: self.rib.pending(name),
+        })
     }
 
     fn announce_to(&mut self, now: Time, name: &Name, agreement: &Agreement) {

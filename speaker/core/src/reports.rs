@@ -91,6 +91,13 @@ impl Reports {
         outputs
     }
 
+    /// The Services that BGP peers are told of.
+    pub(crate) fn routed(&self) -> impl Iterator<Item = &ServiceKey> {
+        let told = self.told.iter();
+        told.filter(|(_, standing)| !standing.report.peers.is_empty())
+            .map(|(key, _)| key)
+    }
+
     /// The next trouble that has lasted; call again until `None`.
     pub(crate) fn tick(&mut self, now: Time) -> Option<Output> {
         let (due, _) = self.due.first()?;

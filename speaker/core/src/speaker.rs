@@ -11,6 +11,7 @@ use ironlb_model::{Event, EventKind, Link, Name, ServiceKey, Time};
 use regex::Regex;
 
 use crate::bgp::Bgp;
+use crate::bgp::io::PeerView;
 use crate::decide::{self, Reason};
 use crate::elect::name_hash;
 use crate::io::{Input, Output};
@@ -165,6 +166,22 @@ impl Speaker {
     pub fn announced(&self) -> impl Iterator<Item = (&ServiceKey, IpAddr)> {
         let services = self.offers.iter();
         services.flat_map(|(key, offers)| ips(offers).map(move |ip| (key, ip)))
+    }
+
+    /// How the BGP peers of this node are.
+    pub fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
+        self.bgp.peers()
+    }
+
+    /// The Services that BGP peers are told of, with the addresses in their statuses.
+    pub fn routed(&self) -> impl Iterator<Item = (&ServiceKey, IpAddr)> {
+        let services = self.reports.routed();
+        services.flat_map(|key| {
+            self.world
+                .addresses_of(key)
+                .iter()
+                .map(move |ip| (key, *ip))
+        })
     }
 
     /// What was received and sent for each address that this node answers for.

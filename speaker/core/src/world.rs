@@ -177,6 +177,12 @@ impl World {
         self.services.keys()
     }
 
+    /// The addresses in the status of a Service.
+    pub(crate) fn addresses_of(&self, service: &ServiceKey) -> &[IpAddr] {
+        let record = self.services.get(service);
+        record.map_or(&[], |record| &record.ips)
+    }
+
     /// The nodes that Kubernetes knows.
     pub fn nodes(&self) -> impl Iterator<Item = &Name> {
         self.nodes.keys()

@@ -215,6 +215,15 @@ impl Group {
         member.is_some_and(|member| member.wants(self.table.latest()))
     }
 
+    /// How many prefixes `peer` has still to be told of.
+    pub(super) fn pending(&self, peer: &Name) -> usize {
+        let behind = |member: &Member| {
+            let since = self.table.since(member.cursor).count();
+            since.saturating_add(member.repairs.len())
+        };
+        self.members.get(peer).map_or(0, behind)
+    }
+
     /// The next messages for `peer`.
     pub(super) fn poll(&mut self, peer: &Name) -> Option<Arc<[u8]>> {
         while self.has_output(peer) {

@@ -166,6 +166,21 @@ pub enum News {
     Failed(String),
 }
 
+/// A peer as it is now.
+#[derive(Clone, Debug)]
+pub struct PeerView<'a> {
+    /// Its name.
+    pub name: &'a Name,
+    /// Where it is, when that is known.
+    pub remote: Option<SocketAddr>,
+    /// Its session.
+    pub status: ironlb_bgp::peer::Status,
+    /// How many routes it is told.
+    pub announced: usize,
+    /// How many of them, or of those withdrawn, it has still to be told of.
+    pub pending: usize,
+}
+
 /// Where a peer is, and how to speak with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
