@@ -287,3 +287,40 @@ fn a_peer_that_connects_gets_time_before_we_dial_beside_it() {
     let (_, wait) = router.next_dial(seconds(100)).unwrap();
     assert!(wait >= seconds(10), "{wait:?}");
 }
+
+#[test]
+fn a_session_that_was_stable_makes_earlier_refusals_forgotten() {
+    let (mut router, connection) = Router::in_state(State::OpenSent);
+    let mut connection = connection.unwrap();
+    for _ in 0..5 {
+        router.say(connection, &[0; 19]);
+        let (next, _) = router.next_dial(seconds(100)).unwrap();
+        connection = router.connect(next);
+    }
+    router.bring(connection, State::Established);
+    router.wait(seconds(60));
+    for _ in 0..2 {
+        router.say(connection, &[0; 19]);
+        let (next, wait) = router.next_dial(seconds(100)).unwrap();
+        assert!(wait <= seconds(1), "{wait:?}");
+        connection = router.connect(next);
+    }
+}
+
+#[test]
+fn a_peer_that_can_be_reached_again_is_tried_often_again() {
+    let mut router = Router::idle(settings(0));
+    let mut connection = dialled(&router.handle(Input::Start)).unwrap();
+    let fail = |router: &mut Router, connection| {
+        let error = None;
+        router.handle(Input::Closed { connection, error });
+        router.next_dial(seconds(100)).unwrap()
+    };
+    for _ in 0..5 {
+        (connection, _) = fail(&mut router, connection);
+    }
+    router.connect(connection);
+    (connection, _) = fail(&mut router, connection);
+    let (_, wait) = fail(&mut router, connection);
+    assert!(wait <= seconds(1), "{wait:?}");
+}

@@ -21,6 +21,8 @@ pub(crate) struct Network {
     /// What is done to bytes on their way.
     pub(crate) mangle: Option<fn(u64, &mut [u8])>,
     links: Vec<Link>,
+    /// Who has sent something that was lost, on which connection: it is sent again, and answered by a reset.
+    lost: Vec<(usize, usize)>,
     packets: BTreeMap<(Time, u64), Packet>,
     serial: u64,
 }
@@ -91,6 +93,7 @@ impl Network {
             cut: false,
             mangle: None,
             links: Vec::new(),
+            lost: Vec::new(),
             packets: BTreeMap::new(),
             serial: 0,
         }
@@ -223,6 +226,11 @@ impl Network {
 
     /// The next thing that happens; false when there is none before `end`.
     fn step(&mut self, end: Time) -> bool {
+        if !self.cut {
+            for (link, side) in std::mem::take(&mut self.lost) {
+                self.send_packet(self.delay * 2, Packet::Reset(link, side));
+            }
+        }
         let packet = self.packets.keys().next().map(|(at, _)| *at);
         let wakes = self.sides.iter().filter_map(|side| side.peer.deadline());
         let Some(at) = wakes.chain(packet).min().filter(|at| *at <= end) else {
@@ -321,6 +329,7 @@ impl Network {
 
     fn bytes(&mut self, link: usize, to: usize, bytes: Vec<u8>) {
         if self.lost(link) {
+            self.lost.push((link, 1 - to));
             return;
         }
         if self.sides[to].reading {
@@ -440,11 +449,7 @@ impl Network {
         if let Some(mangle) = self.mangle {
             mangle(self.serial, &mut bytes);
         }
-        if self.links[link].broken && !self.cut {
-            self.send_packet(self.delay * 2, Packet::Reset(link, side));
-        } else {
-            self.send_packet(self.delay, Packet::Bytes(link, other, bytes));
-        }
+        self.send_packet(self.delay, Packet::Bytes(link, other, bytes));
         if self.sides[other].reading {
             self.send_packet(Duration::ZERO, Packet::Drained(side, connection, sends));
         }

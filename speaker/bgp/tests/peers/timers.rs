@@ -188,6 +188,25 @@ fn a_peer_that_reads_nothing_is_dropped_after_the_send_hold_time() {
 }
 
 #[test]
+fn what_is_sent_meanwhile_does_not_give_a_peer_that_reads_nothing_more_time() {
+    let (mut router, connection) = Router::established();
+    for second in 0..=480 {
+        router.now = ironlb_model::Time::from_secs(second);
+        let outputs = router.handle(Input::Tick);
+        if second == 480 {
+            let told = notified(&outputs, connection).unwrap();
+            assert_eq!(told.reason, Reason::SEND_HOLD_TIMER_EXPIRED);
+            return;
+        }
+        router.say(connection, &keepalive());
+        if second % 60 == 0 {
+            let now = router.now;
+            router.peer.send(now, announce(1, 1).into());
+        }
+    }
+}
+
+#[test]
 fn the_send_hold_time_is_twice_a_long_hold_time() {
     let mut router = Router::idle(Settings {
         hold_time: seconds(600),
