@@ -13,6 +13,7 @@
 mod bfd;
 mod bgp;
 mod demo;
+mod documents;
 mod layer2;
 mod speaker;
 mod standalone;
