@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::option;
@@ -201,6 +201,11 @@ fn socket(family: SocketAddr) -> io::Result<Socket> {
 fn apply(socket: &Socket, options: &Options) -> io::Result<()> {
     control_traffic(socket, options.remote)?;
     socket.set_tcp_nodelay(true)?;
+    // A session without a hold time has nothing else that would notice a peer that is gone.
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE / 4);
+    socket.set_tcp_keepalive(&keepalive.with_retries(4))?;
     let timeout = Some(options.user_timeout).filter(|timeout| !timeout.is_zero());
     socket.set_tcp_user_timeout(timeout)?;
     set_ttl(socket, options.remote, options.distance)?;
@@ -288,6 +293,8 @@ fn storage(address: SocketAddr) -> libc::sockaddr_storage {
 const CS6: u32 = 48 << 2;
 /// TCP_MD5SIG_MAXKEYLEN.
 const KEY_LENGTH: usize = 80;
+/// How long nothing is heard until the kernel asks whether the peer is there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
@@ -367,6 +374,7 @@ mod tests {
         assert_eq!(socket.tos_v4().unwrap(), 0xc0);
         assert_eq!(socket.ttl_v4().unwrap(), 1);
         assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
     }
 
     #[tokio::test]
