@@ -249,7 +249,9 @@ impl Bgp {
         let sessions = sessions.filter_map(|neighbour| neighbour.session.deadline());
         let leaves = self.neighbours.values().filter_map(|neighbour| {
             let announced = neighbour.standing != Standing::Gone;
-            self.leave.gone_at(&neighbour.config).filter(|_| announced)
+            let keeps = self.keeps_routes(neighbour);
+            let gone_at = self.leave.gone_at(&neighbour.config, keeps);
+            gone_at.filter(|_| announced)
         });
         let others = [self.rib.deadline(), self.discovery.deadline()];
         sessions
@@ -374,7 +376,8 @@ impl Bgp {
     /// A peer of this node is to be as configured.
     fn apply(&mut self, now: Time, world: &World, node: &Node, config: &BgpPeer) {
         let audience = Audience::of(&config.name, world.config().bgp_advertisements.values());
-        let standing = self.leave.standing(now, config);
+        // While the process ends nothing is configured any more.
+        let standing = self.leave.standing(now, config, false);
         let address = neighbour::configured_address(config);
         let interface = neighbour::interface(config);
         let Some(known) = self.neighbours.get_mut(&config.name) else {
@@ -484,6 +487,11 @@ impl Bgp {
         }
     }
 
+    /// Whether a peer keeps our routes when the process ends, as it is about to.
+    fn keeps_routes(&self, neighbour: &Neighbour) -> bool {
+        self.leave.leaves_routes() && neighbour.keeps_routes()
+    }
+
     fn listen(&mut self) {
         let doors = listening::doors(self.neighbours.values());
         if doors != self.doors {
@@ -534,7 +542,8 @@ impl Bgp {
     /// Gives every peer the standing that the time has brought.
     fn take_leave(&mut self, now: Time) {
         for (name, neighbour) in &mut self.neighbours {
-            let standing = self.leave.standing(now, &neighbour.config);
+            let keeps = self.leave.leaves_routes() && neighbour.keeps_routes();
+            let standing = self.leave.standing(now, &neighbour.config, keeps);
             if neighbour.standing != standing {
                 neighbour.standing = standing;
                 let audience = neighbour.audience.clone();
@@ -549,7 +558,7 @@ impl Bgp {
             return;
         }
         for (name, neighbour) in &mut self.neighbours {
-            let kept = self.leave.is_kept_by(&neighbour.config);
+            let kept = self.leave.leaves_routes() && neighbour.keeps_routes();
             let told = !neighbour.is_up
                 || neighbour.standing == Standing::Gone && self.rib.is_up_to_date(name);
             if !neighbour.is_started || !(kept || told) {

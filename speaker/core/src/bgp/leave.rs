@@ -39,14 +39,14 @@ impl Leave {
         self.excluded.is_some()
     }
 
-    /// Whether a peer keeps our routes over the end of the process: it was asked to, and the node itself stays.
-    pub(super) const fn is_kept_by(&self, peer: &BgpPeer) -> bool {
-        self.ending.is_some() && self.excluded.is_none() && peer.graceful_restart
+    /// Whether our routes are left with peers that keep them over the end of the process: the node itself stays.
+    pub(super) const fn leaves_routes(&self) -> bool {
+        self.ending.is_some() && self.excluded.is_none()
     }
 
-    /// What our routes are worth to a peer now.
-    pub(super) fn standing(&self, now: Time, peer: &BgpPeer) -> Standing {
-        match self.gone_at(peer) {
+    /// What our routes are worth to a peer now. `keeps` says that it keeps them over a restart (RFC 4724).
+    pub(super) fn standing(&self, now: Time, peer: &BgpPeer, keeps: bool) -> Standing {
+        match self.gone_at(peer, keeps) {
             Some(gone) if gone <= now => Standing::Gone,
             Some(_) => Standing::Leaving,
             None if peer.graceful_shutdown => Standing::Leaving,
@@ -55,9 +55,9 @@ impl Leave {
     }
 
     /// When `peer` is told nothing any more; `None` for never.
-    pub(super) fn gone_at(&self, peer: &BgpPeer) -> Option<Time> {
+    pub(super) fn gone_at(&self, peer: &BgpPeer, keeps: bool) -> Option<Time> {
         let excluded = self.excluded.map(|since| since + drain(since, peer));
-        let ending = self.ending.filter(|_| !self.is_kept_by(peer));
+        let ending = self.ending.filter(|_| !(keeps && self.leaves_routes()));
         let ended = ending.map(|since| since + peer.drain_time);
         excluded.into_iter().chain(ended).min()
     }
@@ -84,8 +84,8 @@ mod tests {
     #[test]
     fn who_stays_serves() {
         let leave = Leave::default();
-        assert_eq!(leave.standing(at(9), &peer("p")), Standing::Serving);
-        assert_eq!(leave.gone_at(&peer("p")), None);
+        assert_eq!(leave.standing(at(9), &peer("p"), false), Standing::Serving);
+        assert_eq!(leave.gone_at(&peer("p"), false), None);
     }
 
     #[test]
@@ -93,7 +93,7 @@ mod tests {
         let mut drained = peer("p");
         drained.graceful_shutdown = true;
         assert_eq!(
-            Leave::default().standing(at(9), &drained),
+            Leave::default().standing(at(9), &drained, false),
             Standing::Leaving
         );
     }
@@ -103,29 +103,27 @@ mod tests {
         let mut leave = Leave::default();
         leave.exclude(at(10), true, true);
         leave.exclude(at(12), true, true);
-        assert_eq!(leave.standing(at(14), &peer("p")), Standing::Leaving);
-        assert_eq!(leave.standing(at(15), &peer("p")), Standing::Gone);
+        assert_eq!(leave.standing(at(14), &peer("p"), false), Standing::Leaving);
+        assert_eq!(leave.standing(at(15), &peer("p"), false), Standing::Gone);
         leave.exclude(at(16), false, true);
-        assert_eq!(leave.standing(at(16), &peer("p")), Standing::Serving);
+        assert_eq!(leave.standing(at(16), &peer("p"), false), Standing::Serving);
     }
 
     #[test]
     fn a_node_that_was_excluded_from_the_start_never_announces() {
         let mut leave = Leave::default();
         leave.exclude(at(1), true, false);
-        assert_eq!(leave.standing(at(1), &peer("p")), Standing::Gone);
+        assert_eq!(leave.standing(at(1), &peer("p"), false), Standing::Gone);
     }
 
     #[test]
     fn a_process_that_ends_leaves_but_where_its_routes_are_kept() {
         let mut leave = Leave::default();
         leave.end(at(10));
-        assert_eq!(leave.standing(at(11), &peer("p")), Standing::Leaving);
-        assert_eq!(leave.gone_at(&peer("p")), Some(at(15)));
-        let mut restarting = peer("q");
-        restarting.graceful_restart = true;
-        assert_eq!(leave.standing(at(20), &restarting), Standing::Serving);
+        assert_eq!(leave.standing(at(11), &peer("p"), false), Standing::Leaving);
+        assert_eq!(leave.gone_at(&peer("p"), false), Some(at(15)));
+        assert_eq!(leave.standing(at(20), &peer("q"), true), Standing::Serving);
         leave.exclude(at(12), true, true);
-        assert_eq!(leave.standing(at(13), &restarting), Standing::Leaving);
+        assert_eq!(leave.standing(at(13), &peer("q"), true), Standing::Leaving);
     }
 }

@@ -80,6 +80,13 @@ impl Neighbour {
         self.watch.as_ref().is_some_and(|(own, _)| *own == key)
     }
 
+    /// Whether it was asked to keep our routes over a restart, and has said that it does.
+    pub(super) fn keeps_routes(&self) -> bool {
+        let agreement = self.session.status().agreement;
+        self.config.graceful_restart
+            && agreement.is_some_and(|agreement| agreement.peer_keeps_routes())
+    }
+
     /// Our addresses on its session, when it is up.
     pub(super) fn local_addresses(&self, links: &Links) -> Option<LocalAddresses> {
         let status = self.session.status();

@@ -537,3 +537,23 @@ fn a_peer_that_bfd_has_lost_is_left_at_once() {
     let news = rig.news();
     assert!(matches!(&news[..], [News::Down(_)]), "{news:?}");
 }
+
+#[test]
+fn a_peer_that_cannot_keep_routes_is_taken_leave_of_although_it_was_asked_to() {
+    let mut asked = peer("tor");
+    asked.graceful_restart = true;
+    let mut rig = Rig::new(&["tor"]);
+    rig.routers.insert("tor".into(), Router::without_restart());
+    rig.feed(Input::LinkApplied(link_to_peers()));
+    rig.feed(Input::Config(Arc::new(with_peers([asked]))));
+    rig.feed(Input::NodeApplied(node("n1")));
+    rig.feed(applied("web", "192.0.2.1"));
+    rig.feed(Input::EndpointsApplied(slice("web", "web", &["n1"])));
+    rig.feed(Input::Synced);
+    rig.run(Duration::from_secs(1));
+    rig.feed(Input::Peer(PeerInput::Shutdown));
+    rig.run(Duration::from_secs(4));
+    assert!(!rig.is_finished());
+    let communities = rig.router("tor").communities("192.0.2.1/32");
+    assert_eq!(communities, [GRACEFUL_SHUTDOWN]);
+}

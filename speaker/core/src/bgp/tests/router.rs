@@ -25,6 +25,15 @@ pub(super) struct Router {
 
 impl Router {
     pub(super) fn new() -> Self {
+        Self::with_restart_time(Some(Duration::from_secs(60)))
+    }
+
+    /// One that does not know graceful restart.
+    pub(super) fn without_restart() -> Self {
+        Self::with_restart_time(None)
+    }
+
+    fn with_restart_time(restart_time: Option<Duration>) -> Self {
         let settings = Settings {
             asn: 64513,
             local_asn: None,
@@ -41,7 +50,7 @@ impl Router {
             keepalive_time: Duration::ZERO,
             connect_time: Duration::from_secs(1),
             passive: true,
-            restart_time: Some(Duration::from_secs(60)),
+            restart_time,
             maximum_prefixes: None,
         };
         let mut peer = Peer::new(Time::ZERO, settings, 1, false);
