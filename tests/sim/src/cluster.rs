@@ -62,6 +62,8 @@ pub struct Cluster {
     rng: Rng,
     schedule: Schedule<Happening>,
     api_up: bool,
+    /// Controllers whose requests for the Lease, and no others, are slow or get lost.
+    lease_held_up: BTreeSet<usize>,
     /// Controllers that are stopped for a while, and what they will hear of then.
     frozen: BTreeMap<usize, Vec<Happening>>,
     /// The last write that was accepted for each Service.
@@ -265,6 +267,7 @@ impl Cluster {
             rng,
             schedule: Schedule::default(),
             api_up: true,
+            lease_held_up: BTreeSet::new(),
             frozen: BTreeMap::new(),
             accepted: BTreeMap::new(),
             terms: 0,

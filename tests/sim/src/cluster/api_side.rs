@@ -282,6 +282,9 @@ impl Cluster {
         if self.violation.is_some() {
             return;
         }
+        if let (Process::Speaker(index), Notice::Applied(Object::Config(_))) = (process, &notice) {
+            self.note_pooled(index);
+        }
         if let Some(common) = self.common(process) {
             common.informer.take(&notice);
         }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ironlb_controller_core::io::{Input, Output, StatusWrite, WriteOutcome};
 use ironlb_controller_core::{Controller, Settings};
-use ironlb_model::{Service, ServiceKey};
+use ironlb_model::{Service, ServiceKey, Time};
 
 use super::leadership::Candidate;
 use super::{Cluster, Common, Process};
@@ -34,6 +35,9 @@ pub struct ControllerHost {
     uncertain: BTreeSet<ServiceKey>,
     /// For each Service, the version on which a write succeeded last: the API has a newer one.
     confirmed: BTreeMap<ServiceKey, Arc<str>>,
+    /// For each Service, the version of the last write that the API answered, and when: it has had a newer one since, or
+    /// the Service is gone.
+    outdated: BTreeMap<ServiceKey, (Arc<str>, Time)>,
 }
 
 /// A write on its way.
@@ -59,6 +63,7 @@ impl Cluster {
             under_way: BTreeMap::new(),
             uncertain: BTreeSet::new(),
             confirmed: BTreeMap::new(),
+            outdated: BTreeMap::new(),
         });
     }
 
@@ -73,6 +78,7 @@ impl Cluster {
             host.under_way.clear();
             host.uncertain.clear();
             host.confirmed.clear();
+            host.outdated.clear();
         }
         self.connect_all(Process::Controller(index));
     }
@@ -85,6 +91,12 @@ impl Cluster {
     }
 
     pub(super) fn tell_controller(&mut self, index: usize, notice: Notice) {
+        // What a Service had is forgotten with it, also when it comes back.
+        if let Notice::Deleted(Key::Service(key)) = &notice
+            && let Some(host) = self.controllers.get_mut(index)
+        {
+            host.outdated.remove(key);
+        }
         let input = match notice {
             Notice::Applied(Object::Config(config)) => Input::Config(config),
             Notice::Applied(Object::Namespace(namespace)) => Input::NamespaceApplied(namespace),
@@ -119,6 +131,12 @@ impl Cluster {
             return;
         }
         let write = host.under_way.remove(&service);
+        if let Some(write) = &write
+            && outcome != WriteOutcome::Failed
+        {
+            let version = Arc::clone(&write.resource_version);
+            host.outdated.insert(service.clone(), (version, self.now));
+        }
         match outcome {
             WriteOutcome::Done => {
                 host.uncertain.remove(&service);
@@ -238,6 +256,14 @@ impl Cluster {
             return Err((
                 "Services of another class are left alone",
                 format!("{:?}", service.class),
+            ));
+        }
+        let known = host.outdated.get(&write.service);
+        let known = known.filter(|(version, _)| *version == write.resource_version);
+        if known.is_some_and(|(_, heard)| self.now.since(*heard) < BELIEF) {
+            return Err((
+                "nothing is written on a version that is known to be old",
+                write.resource_version.to_string(),
             ));
         }
         let outdated = host.confirmed.get(&write.service) == Some(&write.resource_version);
@@ -378,5 +404,7 @@ fn new_machine(class: Option<String>) -> Controller {
     Controller::new(Settings { class })
 }
 
+/// How long a controller must wait for the newer object that it was told of, before it may think that there is none.
+const BELIEF: Duration = Duration::from_secs(10);
 /// More outputs to one input than any input can cause here.
 const MOST_OUTPUTS: u32 = 10_000;

@@ -25,6 +25,8 @@ pub(super) enum Fault {
     SecondController,
     /// A controller's process stands still.
     Frozen(usize),
+    /// Requests of a controller for the Lease, and no others, are slow or get lost.
+    LeaseHeldUp(usize),
 }
 
 impl Cluster {
@@ -47,6 +49,7 @@ impl Cluster {
             8 => self.begin_fault(Fault::AnswersLost, time),
             9 => self.begin_fault(Fault::WritesRefused, time),
             10 if !self.profile.elected => self.begin_fault(Fault::SecondController, time),
+            10 if self.profile.elected && self.rng.chance(50) => self.hold_up_the_lease(),
             10 | 11 if self.profile.elected => {
                 let leader = self.leader().unwrap_or(0);
                 let time = self.rng.millis(12_000, 40_000);
@@ -80,6 +83,7 @@ impl Cluster {
             Fault::AnswersLost => self.answers_lost = true,
             Fault::WritesRefused => self.writes_refused = true,
             Fault::Frozen(controller) => self.freeze(controller),
+            Fault::LeaseHeldUp(controller) => drop(self.lease_held_up.insert(controller)),
             Fault::SecondController => {
                 let process = Process::Controller(1);
                 if !self.is_running(process) {
@@ -98,6 +102,7 @@ impl Cluster {
             Fault::AnswersLost => self.answers_lost = false,
             Fault::WritesRefused => self.writes_refused = false,
             Fault::Frozen(controller) => self.thaw(controller),
+            Fault::LeaseHeldUp(controller) => drop(self.lease_held_up.remove(&controller)),
             Fault::SecondController => self.kill(Process::Controller(1)),
         }
     }
@@ -119,6 +124,17 @@ impl Cluster {
                 self.kill(process);
                 self.after(rest, Happening::Start { process });
             }
+        }
+    }
+
+    /// The controller in office has trouble to keep its Lease, while there is much to write.
+    fn hold_up_the_lease(&mut self) {
+        let leader = self.leader().unwrap_or(0);
+        let time = self.rng.millis(10_000, 30_000);
+        self.begin_fault(Fault::LeaseHeldUp(leader), time);
+        for _ in 0..20 {
+            let at = self.rng.between(Duration::ZERO, time);
+            self.after(at, Happening::UserActs);
         }
     }
 
@@ -236,6 +252,7 @@ impl Cluster {
         self.note(format_args!("all faults end"));
         self.api_up = true;
         self.cut_off.clear();
+        self.lease_held_up.clear();
         self.answers_lost = false;
         self.writes_refused = false;
         self.frames_lost = false;

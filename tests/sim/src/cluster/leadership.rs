@@ -171,7 +171,9 @@ impl Cluster {
     }
 
     fn ask_for_lease(&mut self, index: usize, write: Option<LeaseWrite>) {
-        let reachable = self.api_up && !self.cut_off.contains(&Process::Controller(index));
+        let dropped = self.lease_held_up.contains(&index) && self.rng.chance(60);
+        let reachable =
+            self.api_up && !dropped && !self.cut_off.contains(&Process::Controller(index));
         let process = self.process_of(index);
         let travel = self.travel();
         let Some(candidate) = self.candidate(index) else {
@@ -228,7 +230,10 @@ impl Cluster {
             self.note(format_args!("API: the Lease is {holder:?}'s: {answer:?}"));
         }
         if !lost {
-            let delay = self.rng.millis(1, 300);
+            let delay = match self.lease_held_up.contains(&controller) {
+                true => self.rng.between(Duration::ZERO, LEASE_TIMEOUT),
+                false => self.travel(),
+            };
             self.answer_lease(controller, process, request, answer, delay);
         }
     }

@@ -11,6 +11,7 @@ use ironlb_speaker_core::{Settings, Speaker};
 use regex::Regex;
 
 use super::{Cluster, Common, Happening, Process};
+use crate::allocation::addresses;
 use crate::announcement::{EXCLUDED_INTERFACES, Rules, announcing_links, can_announce};
 use crate::api::{Key, Kind, Object};
 use crate::frame;
@@ -31,7 +32,7 @@ pub struct SpeakerHost {
     links_changed: Time,
     /// The addresses that it answers for, and since when.
     pub owned: BTreeMap<IpAddr, Time>,
-    /// What the pools of any configuration had that it was told of.
+    /// What the pools of any configuration had, or held on to, that it was told of.
     pooled: BTreeSet<Range>,
 }
 
@@ -115,6 +116,69 @@ impl Cluster {
     }
 
     pub(super) fn tell_speaker(&mut self, index: usize, notice: Notice) {
+        let is_config = matches!(notice, Notice::Applied(Object::Config(_)));
+        let before = is_config.then(|| self.owned_by(index));
+        self.inform_speaker(index, notice);
+        if let Some(before) = before {
+            self.check_outlived(index, &before);
+        }
+    }
+
+    /// Takes down which addresses have a pool before another configuration comes.
+    pub(super) fn note_pooled(&mut self, index: usize) {
+        let class = self.profile.class.as_deref();
+        let Some(host) = self.speakers.get_mut(index) else {
+            return;
+        };
+        let seen = &host.common.informer.seen;
+        let rules = Rules::of(seen, class, self.profile.ignore_exclude_label);
+        for service in seen.services.values() {
+            let held = addresses(service).into_iter();
+            let pooled = held.filter(|ip| rules.pool_of(service, *ip).is_some());
+            host.pooled
+                .extend(pooled.filter_map(|ip| Range::new(ip, ip)));
+        }
+    }
+
+    fn owned_by(&self, index: usize) -> BTreeSet<IpAddr> {
+        let host = self.speakers.get(index);
+        host.into_iter()
+            .flat_map(|host| host.owned.keys().copied())
+            .collect()
+    }
+
+    /// A configuration that takes an address out of every pool changes nothing about who answers for it: that is the
+    /// controller's, which moves the Service.
+    fn check_outlived(&mut self, index: usize, before: &BTreeSet<IpAddr>) {
+        let after = self.owned_by(index);
+        let Some(host) = self.speakers.get(index) else {
+            return;
+        };
+        if !host.common.informer.is_synced() {
+            return;
+        }
+        let class = self.profile.class.as_deref();
+        let rules = Rules::of(
+            &host.common.informer.seen,
+            class,
+            self.profile.ignore_exclude_label,
+        );
+        let outlived = |ip: &&IpAddr| {
+            let mut holders = rules.holders(**ip).peekable();
+            holders.peek().is_some()
+                && holders.all(|service| rules.pool_of(service, **ip).is_none())
+        };
+        let changed = before.symmetric_difference(&after).find(outlived).copied();
+        if let Some(ip) = changed {
+            let detail = format!(
+                "speaker {index}, {ip}, answered before: {}",
+                before.contains(&ip)
+            );
+            self.violated("an address that loses its pool stays where it is", detail);
+        }
+    }
+
+    fn inform_speaker(&mut self, index: usize, notice: Notice) {
         let input = match notice {
             Notice::Applied(Object::Config(config)) => {
                 if let Some(host) = self.speakers.get_mut(index) {
