@@ -96,11 +96,15 @@ impl Writer {
 
     fn fill(&mut self) {
         while self.under_way.len() < AT_ONCE
-            && self.led.borrow().holds()
             && let Some(write) = self.waiting.pop_front()
         {
-            let client = self.client.clone();
+            let (client, led) = (self.client.clone(), self.led.clone());
             self.under_way.push(Box::pin(async move {
+                // Asked as late as can be: a process may stand still between any two of its steps.
+                let leads = led.borrow().holds();
+                if !leads {
+                    return std::future::pending().await;
+                }
                 let outcome = send(client, &write).await;
                 (write.service, outcome)
             }));
@@ -226,10 +230,12 @@ mod tests {
         for lead in [Lead::No, Lead::Until(now)] {
             let (mut writer, mut queries) = writer(lead);
             writer.write(write(&["192.0.2.1"], Some("first")));
-            assert_eq!(writer.next().await, None);
+            let ended = timeout(Duration::from_secs(1), writer.next()).await;
+            assert!(ended.is_err(), "{ended:?}");
             assert!(queries.try_recv().is_err());
         }
-        let (mut writer, mut queries) = writer(Lead::Until(now + Duration::from_secs(1)));
+        let later = tokio::time::Instant::now() + Duration::from_secs(1);
+        let (mut writer, mut queries) = writer(Lead::Until(later));
         writer.write(write(&["192.0.2.1"], Some("first")));
         tokio::select! {
             query = queries.recv() => assert!(query.is_some()),

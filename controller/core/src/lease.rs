@@ -3,6 +3,12 @@
 //! The rules are those of Kubernetes' own components, so that any of them would understand ours. Clocks of different
 //! machines are never compared: whether a leader is gone is judged by how long, on our own clock, its record has not
 //! changed since we saw it change. Reading and writing the Lease is the shell's.
+//!
+//! What keeps two controllers apart is time alone. A leader begins nothing once `renew_deadline` has passed on its own
+//! clock since before it sent its last renewal. What it began by then must be in force in less than what is left of
+//! `duration`, or never; the shell asks the API server for that. And nobody else leads before `duration` has passed since
+//! that renewal was seen. A resource version is no help: it guards one Service, and an address that is given twice is in
+//! two. Should a request be held up on its way for longer all the same, whoever leads then sees both and moves one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
