@@ -109,11 +109,11 @@ impl Bgp {
     ) -> Result<BTreeSet<Name>, Reason> {
         let leaving = self.leave.is_excluded();
         let routes = decide::routes(world, key, &self.node, leaving);
-        let endpoints = world.endpoints().count_on(key, &self.node);
         let audiences: BTreeSet<&Audience> = self.audiences().collect();
         let mut wanted = Vec::new();
         for (advertisement, prefix) in routes.iter().flat_map(decide::Routes::advertised) {
             let family = Family::of(prefix.addr());
+            let endpoints = world.endpoints().count_on(key, &self.node, family);
             let attributes = RouteAttributes::of(advertisement, family, endpoints);
             let attributes = Arc::new(attributes);
             let told = audiences

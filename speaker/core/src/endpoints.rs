@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ironlb_model::{EndpointSlice, Name, ServiceKey, SliceKey};
+use ironlb_model::{EndpointSlice, Family, Name, ServiceKey, SliceKey};
 
 /// Counts of serving endpoints, of all Services.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Endpoints {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Counts {
     service: ServiceKey,
+    /// `None` where no address says.
+    family: Option<Family>,
     /// By node, ascending.
     nodes: Box<[(Name, u32)]>,
     /// Those that name no node.
@@ -74,9 +76,11 @@ impl Endpoints {
         })
     }
 
-    /// How many endpoints serve on `node`.
-    pub(crate) fn count_on(&self, service: &ServiceKey, node: &str) -> u32 {
-        let counts = self.of(service).filter_map(|counts| {
+    /// How many endpoints serve on `node` in a family: those of a Service of both are in a slice of each.
+    pub(crate) fn count_on(&self, service: &ServiceKey, node: &str, family: Family) -> u32 {
+        let slices = self.of(service);
+        let slices = slices.filter(|counts| counts.family.is_none_or(|of| of == family));
+        let counts = slices.filter_map(|counts| {
             let by_name = |(name, _): &(Name, u32)| (**name).cmp(node);
             let place = counts.nodes.binary_search_by(by_name).ok()?;
             counts.nodes.get(place).map(|(_, count)| *count)
@@ -105,8 +109,10 @@ impl Endpoints {
             };
             *count = count.saturating_add(1);
         }
+        let mut addresses = slice.endpoints.iter().flat_map(|one| &one.addresses);
         Counts {
             service: slice.service.clone(),
+            family: addresses.next().copied().map(Family::of),
             nodes: nodes.into_iter().collect(),
             elsewhere,
         }
@@ -137,6 +143,19 @@ mod tests {
         assert_eq!(endpoints.apply(&only), [key("web")]);
         assert!(endpoints.any(&key("web")) && endpoints.any_on(&key("web"), "n1"));
         assert!(!endpoints.any_on(&key("web"), "n2"));
+    }
+
+    #[test]
+    fn an_endpoint_of_both_families_is_counted_once_in_each() {
+        let mut endpoints = Endpoints::default();
+        for (name, address) in [("web-4", "10.0.0.1"), ("web-6", "fd00::1")] {
+            let mut one = slice("web", name, &["n1"]);
+            one.endpoints[0].addresses = vec![address.parse().unwrap()];
+            endpoints.apply(&one);
+        }
+        for family in [Family::V4, Family::V6] {
+            assert_eq!(endpoints.count_on(&key("web"), "n1", family), 1);
+        }
     }
 
     #[test]
