@@ -1,4 +1,5 @@
 //! `ironlb standalone` and real routers: what a router learns from us, and what becomes of traffic.
 
 mod fabric;
+mod interop;
 mod traffic;

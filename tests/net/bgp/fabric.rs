@@ -9,7 +9,7 @@ use std::time::Duration;
 use ironlb_lab::backend::Program;
 use ironlb_lab::manifest::{endpoint_slice, file, node, pool};
 use ironlb_lab::router::{Frr, Router};
-use ironlb_lab::{Host, Lab, Link, Process, eventually_ok};
+use ironlb_lab::{Host, Lab, Process, eventually_ok};
 
 /// How long anything may take to come true.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -21,8 +21,9 @@ pub(crate) const OUR_ASN: u32 = 64_512;
 pub(crate) struct Fabric {
     pub(crate) client: Host,
     pub(crate) tor: Router,
+    /// Forwards, wherever the router is.
+    _gateway: Host,
     pub(crate) nodes: Vec<Host>,
-    pub(crate) cables: Vec<Link>,
     pub(crate) lab: Lab,
 }
 
@@ -30,20 +31,33 @@ impl Fabric {
     /// Nodes n1, n2, ... at 10.0.0.1, ... and fd00::1, ...; the router at .254 and ::fe, with `peers` in its BGP; the client behind
     /// it at 10.1.0.100 and fd01::100. A pool of 192.0.2.0/28 and 2001:db8::/124.
     pub(crate) fn new(name: &str, count: usize, peers: &str) -> Self {
+        Self::with(name, count, |tor, _| {
+            Router::start(tor, Frr, peers).unwrap()
+        })
+    }
+
+    /// The same with another router, which `start` starts on the host in the rack or on that of the client.
+    pub(crate) fn with(
+        name: &str,
+        count: usize,
+        start: impl FnOnce(&Host, &Host) -> Router,
+    ) -> Self {
         let lab = Lab::new(name).unwrap();
         let (rack, beyond) = (lab.switch("rack").unwrap(), lab.switch("beyond").unwrap());
         let client = lab.host("client").unwrap();
         client
             .connect(&beyond, "eth0", &["10.1.0.100/24", "fd01::100/64"])
             .unwrap();
-        let host = lab.router("tor").unwrap();
-        host.connect(&rack, "eth0", &["10.0.0.254/24", "fd00::fe/64"])
+        let gateway = lab.router("tor").unwrap();
+        gateway
+            .connect(&rack, "eth0", &["10.0.0.254/24", "fd00::fe/64"])
             .unwrap();
-        host.connect(&beyond, "eth1", &["10.1.0.254/24", "fd01::fe/64"])
+        gateway
+            .connect(&beyond, "eth1", &["10.1.0.254/24", "fd01::fe/64"])
             .unwrap();
         client.add_route("0.0.0.0/0", "10.1.0.254").unwrap();
         client.add_route("::/0", "fd01::fe").unwrap();
-        let (mut nodes, mut cables) = (Vec::new(), Vec::new());
+        let mut nodes = Vec::new();
         let program = Program::find().unwrap();
         for number in 1..=count {
             let host = lab.host(&format!("n{number}")).unwrap();
@@ -52,22 +66,20 @@ impl Fabric {
                 format!("{}/24", addresses[0]),
                 format!("{}/64", addresses[1]),
             ];
-            cables.push(
-                host.connect(&rack, "eth0", &[&networks[0], &networks[1]])
-                    .unwrap(),
-            );
+            host.connect(&rack, "eth0", &[&networks[0], &networks[1]])
+                .unwrap();
             host.add_route("0.0.0.0/0", "10.0.0.254").unwrap();
             host.add_route("::/0", "fd00::fe").unwrap();
             let sockets = addresses.map(|address| SocketAddr::new(address.parse().unwrap(), 8080));
             host.backend(&program, host.name(), &sockets).unwrap();
             nodes.push(host);
         }
-        let tor = Router::start(&host, Frr, peers).unwrap();
+        let tor = start(&gateway, &client);
         let fabric = Self {
             client,
             tor,
+            _gateway: gateway,
             nodes,
-            cables,
             lab,
         };
         fs::create_dir(fabric.manifests()).unwrap();
@@ -93,11 +105,21 @@ impl Fabric {
         crate::standalone::site::replace(&self.manifests().join(name), text);
     }
 
+    /// Takes a manifest away.
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.manifests().join(name)).unwrap();
+    }
+
     /// A peer of all nodes; `spec` in flow style.
     pub(crate) fn peer(&self, name: &str, spec: &str) {
+        self.peer_as(OUR_ASN, name, spec);
+    }
+
+    /// The same, for nodes that have another AS number.
+    pub(crate) fn peer_as(&self, asn: u32, name: &str, spec: &str) {
         let text = format!(
             "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: {name}, namespace: metallb-system}}\n\
-             spec: {{myASN: {OUR_ASN}, {spec}}}\n"
+             spec: {{myASN: {asn}, {spec}}}\n"
         );
         self.write(&format!("peer-{name}.yaml"), &text);
     }

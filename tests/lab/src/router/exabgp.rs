@@ -11,7 +11,8 @@ use crate::{Error, Process, Result};
 ///
 /// There is one question, `received`: all that the helper was told, in order, an array of ExaBGP's messages in JSON for
 /// [`Router::show`](super::Router::show). Configuration is a whole file, to which the helper, the process `seen`, is added; name it in
-/// `api { processes [ seen ]; }` of a neighbour. It listens on port 179 of all addresses, and its configuration does not change while it runs.
+/// `api { processes [ seen ]; }` of a neighbour. Its
+/// configuration does not change while it runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExaBgp;
 
@@ -67,13 +68,11 @@ impl Software for ExaBgp {
 const RECEIVED: &str = "received.json";
 /// It ends with ExaBGP, whose end of the pipe closes.
 const HELPER: &str = "#!/bin/sh\nwhile read -r line; do printf '%s\\n' \"$line\" >>'FILE'; done\n";
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("exabgp.daemon.user", "root"),
     ("exabgp.daemon.drop", "false"),
     ("exabgp.log.destination", "stdout"),
     ("exabgp.log.all", "true"),
     ("exabgp.log.level", "DEBUG"),
-    ("exabgp.tcp.port", "179"),
-    ("exabgp.tcp.bind", "0.0.0.0 ::"),
     ("exabgp.api.cli", "false"),
 ];
