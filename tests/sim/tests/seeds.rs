@@ -63,7 +63,7 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn few_seeds_see_all_that_can_go_wrong() {
-    let runs: Vec<_> = (0..30)
+    let runs: Vec<_> = (0..100)
         .filter_map(|seed| run(seed, false).ok())
         .map(|run| run.counts)
         .collect();
