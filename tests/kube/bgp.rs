@@ -56,9 +56,9 @@ fn a_client_behind_a_router_is_served_over_equal_paths_and_local_ones_where_the_
         .http_get("127.0.0.1:7472".parse().unwrap(), "/metrics")
         .unwrap();
     for line in [
-        "metallb_bgp_session_up{peer=\"10.0.0.80:179\"} 1",
-        "metallb_bgp_announced_prefixes_total{peer=\"10.0.0.80:179\"} 1",
-        "metallb_bgp_pending_prefixes_total{peer=\"10.0.0.80:179\"} 0",
+        "metallb_bgp_session_up{peer=\"10.0.0.89:179\"} 1",
+        "metallb_bgp_announced_prefixes_total{peer=\"10.0.0.89:179\"} 1",
+        "metallb_bgp_pending_prefixes_total{peer=\"10.0.0.89:179\"} 0",
         "metallb_speaker_announced{service=\"routed/web\",protocol=\"bgp\",node=\"n1\",ip=\"203.0.113.0\"} 1",
     ] {
         assert!(
@@ -99,13 +99,13 @@ fn router(product: &Product) -> Behind {
     client.connect(&beyond, "eth0", &["10.1.0.3/24"]).unwrap();
     client.add_route("0.0.0.0/0", "10.1.0.254").unwrap();
     let host = lab.router("tor").unwrap();
-    host.connect(product.cluster.lan(), "eth0", &["10.0.0.80/24"])
+    host.connect(product.cluster.lan(), "eth0", &["10.0.0.89/24"])
         .unwrap();
     host.connect(&beyond, "eth1", &["10.1.0.254/24"]).unwrap();
     for node in product.cluster.nodes() {
-        node.host().add_route("10.1.0.0/24", "10.0.0.80").unwrap();
+        node.host().add_route("10.1.0.0/24", "10.0.0.89").unwrap();
     }
-    let config = "router bgp 64513\n bgp router-id 10.0.0.80\n no bgp ebgp-requires-policy\n \
+    let config = "router bgp 64513\n bgp router-id 10.0.0.89\n no bgp ebgp-requires-policy\n \
                   neighbor nodes peer-group\n neighbor nodes remote-as 64512\n \
                   neighbor nodes password hunter2\n bgp listen range 10.0.0.0/24 peer-group nodes\n \
                   address-family ipv4 unicast\n  maximum-paths 8\n exit-address-family\n";
@@ -128,7 +128,7 @@ impl<'a> Configured<'a> {
             json!({
                 "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": metadata,
                 "spec": {
-                    "myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.80",
+                    "myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.89",
                     "passwordSecret": { "name": "routed" },
                 },
             }),
