@@ -93,7 +93,7 @@ fn few_seeds_see_all_that_can_go_wrong() {
         ),
     ] {
         println!("{what}: {count}");
-        assert!(count > 5, "{what}: {count}");
+        assert!(count > 1, "{what}: {count}");
     }
 }
 

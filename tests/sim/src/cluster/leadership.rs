@@ -18,6 +18,8 @@ pub(super) struct Candidate {
     clock: Clock,
     /// Counts requests for the Lease: an answer to any but the last is not listened to.
     request: u64,
+    /// When it last asked for the Lease to be written, by its own clock.
+    asked: Time,
     wake: Option<Time>,
 }
 
@@ -52,6 +54,7 @@ impl Cluster {
             election: Election::new(Settings::new(identity, seed)),
             clock: Clock { started: now, rate },
             request: 0,
+            asked: Time::ZERO,
             wake: None,
         });
         self.drive_election(index, Input::Tick);
@@ -105,7 +108,23 @@ impl Cluster {
                 }
             }
         }
+        self.check_lead(index);
         self.wake_candidate(index, woken);
+    }
+
+    /// Nobody believes that he leads for longer than the renewal that he asked for last can give him.
+    fn check_lead(&mut self, index: usize) {
+        let Some(candidate) = self.candidate(index) else {
+            return;
+        };
+        let (until, asked) = (candidate.election.leads_until(), candidate.asked);
+        if until.is_some_and(|until| until > asked + LONGEST_LEAD) {
+            let detail = format!("controller {index} leads until {until:?}, and asked at {asked}");
+            self.violated(
+                "the lead counts from before the renewal was asked for",
+                detail,
+            );
+        }
     }
 
     fn wake_candidate(&mut self, index: usize, was_woken: bool) {
@@ -174,12 +193,15 @@ impl Cluster {
         let dropped = self.lease_held_up.contains(&index) && self.rng.chance(60);
         let reachable =
             self.api_up && !dropped && !self.cut_off.contains(&Process::Controller(index));
-        let process = self.process_of(index);
+        let (now, process) = (self.now, self.process_of(index));
         let travel = self.travel();
         let Some(candidate) = self.candidate(index) else {
             return;
         };
         candidate.request += 1;
+        if write.is_some() {
+            candidate.asked = candidate.clock.read(now);
+        }
         let request = candidate.request;
         let given_up = failed(write.is_some());
         if reachable {
@@ -399,6 +421,8 @@ const fn failed(write: bool) -> Input {
 const SECOND: u64 = 1_000_000;
 /// A fiftieth: no clock of a computer is as bad.
 const CLOCK_ERROR: u64 = SECOND / 50;
+/// For how long a leader may go on after the renewal that it asked for last.
+const LONGEST_LEAD: Duration = Duration::from_secs(10);
 /// How long the shell waits for an answer about the Lease.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long the shell waits for its writes when it is asked to end, and then for the Lease.

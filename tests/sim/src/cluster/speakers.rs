@@ -529,9 +529,12 @@ fn announced_on(
     links: &BTreeMap<u32, Link>,
 ) -> BTreeSet<u32> {
     let mut indexes = BTreeSet::new();
-    // Where the pool has gone, what counts are its former advertisements.
-    let pooled = |service: &&Service| rules.pool_of(service, ip).is_some();
-    for service in rules.holders(ip).filter(pooled) {
+    // Where the pool has gone, what counts are its former advertisements; and not for every Service that shares an address
+    // may every node announce it.
+    let announced = |service: &&Service| {
+        rules.pool_of(service, ip).is_some() && rules.permit(node, service, ip, false).is_ok()
+    };
+    for service in rules.holders(ip).filter(announced) {
         let names = rules.interfaces(node, service, ip);
         let carrying = announcing_links(links, names.as_ref(), Family::of(ip));
         indexes.extend(carrying.map(|link| link.index));

@@ -364,8 +364,9 @@ impl Cluster {
 
     pub(super) fn change_config(&mut self) {
         let number = self.rng.below(5);
-        match self.rng.below(12) {
+        match self.rng.below(14) {
             0..=2 => self.edit_config(|cluster, config| cluster.add_pool(config, number)),
+            12 | 13 => self.move_range(),
             3 => self.edit_config(Self::remove_pool),
             4 => self.edit_config(|cluster, config| cluster.rename_pool(config, number)),
             5 | 6 => self.edit_config(Self::resize_pool),
@@ -434,6 +435,28 @@ impl Cluster {
             pool.ranges.extend(self.rng.pick(&free).copied());
         }
         config.pools.insert(pool.name.clone(), pool);
+    }
+
+    /// Addresses go from one pool to another, in two steps: no two pools may have them at once.
+    fn move_range(&mut self) {
+        let config = self.api.config();
+        let (Some(from), Some(to)) = (self.any_pool(&config), self.any_pool(&config)) else {
+            return;
+        };
+        let Some(range) = self.rng.pick(&from.ranges).copied() else {
+            return;
+        };
+        self.edit_config(|_, config| {
+            if let Some(pool) = config.pools.get_mut(&from.name) {
+                pool.ranges.retain(|other| *other != range);
+            }
+            config.pools.retain(|_, pool| !pool.ranges.is_empty());
+        });
+        self.edit_config(|_, config| {
+            if let Some(pool) = config.pools.get_mut(&to.name) {
+                pool.ranges.push(range);
+            }
+        });
     }
 
     fn change_pool(&mut self, config: &mut Config) {
