@@ -44,6 +44,27 @@ pub struct BgpAdvertisement {
 }
 
 impl BgpAdvertisement {
+    /// One of every address, from every node to every peer, that nothing else is said of.
+    pub fn new(name: impl Into<Name>) -> Self {
+        Self {
+            name: name.into(),
+            pools: PoolSelection::default(),
+            nodes: Vec::new(),
+            services: Vec::new(),
+            peers: BTreeSet::new(),
+            aggregation_length: 32,
+            aggregation_length_v6: 128,
+            local_pref: None,
+            communities: BTreeSet::new(),
+            extended_communities: BTreeSet::new(),
+            med: None,
+            as_path_prepend: 0,
+            next_hop: None,
+            next_hop_v6: None,
+            link_bandwidth: None,
+        }
+    }
+
     /// Whether `node` announces for it.
     pub fn selects_node(&self, labels: &Labels) -> bool {
         any_or_empty(&self.nodes, labels)

@@ -249,7 +249,7 @@ impl Bgp {
         let sessions = sessions.filter_map(|neighbour| neighbour.session.deadline());
         let leaves = self.neighbours.values().filter_map(|neighbour| {
             let announced = neighbour.standing != Standing::Gone;
-            let keeps = self.keeps_routes(neighbour);
+            let keeps = neighbour.keeps_routes(&self.leave);
             let gone_at = self.leave.gone_at(&neighbour.config, keeps);
             gone_at.filter(|_| announced)
         });
@@ -487,11 +487,6 @@ impl Bgp {
         }
     }
 
-    /// Whether a peer keeps our routes when the process ends, as it is about to.
-    fn keeps_routes(&self, neighbour: &Neighbour) -> bool {
-        self.leave.leaves_routes() && neighbour.keeps_routes()
-    }
-
     fn listen(&mut self) {
         let doors = listening::doors(self.neighbours.values());
         if doors != self.doors {
@@ -542,7 +537,7 @@ impl Bgp {
     /// Gives every peer the standing that the time has brought.
     fn take_leave(&mut self, now: Time) {
         for (name, neighbour) in &mut self.neighbours {
-            let keeps = self.leave.leaves_routes() && neighbour.keeps_routes();
+            let keeps = neighbour.keeps_routes(&self.leave);
             let standing = self.leave.standing(now, &neighbour.config, keeps);
             if neighbour.standing != standing {
                 neighbour.standing = standing;
@@ -558,7 +553,7 @@ impl Bgp {
             return;
         }
         for (name, neighbour) in &mut self.neighbours {
-            let kept = self.leave.leaves_routes() && neighbour.keeps_routes();
+            let kept = neighbour.keeps_routes(&self.leave);
             let told = !neighbour.is_up
                 || neighbour.standing == Standing::Gone && self.rib.is_up_to_date(name);
             if !neighbour.is_started || !(kept || told) {

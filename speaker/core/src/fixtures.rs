@@ -6,8 +6,7 @@ use std::time::Duration;
 use ironlb_model::bgp::{Password, PeerAsn, PeerEndpoint};
 use ironlb_model::{
     BgpAdvertisement, BgpPeer, Config, Endpoint, EndpointSlice, Ingress, L2Advertisement,
-    LabelSelector, Labels, Link, Mac, Name, Node, Pool, PoolSelection, Range, Service, ServiceKey,
-    SliceKey,
+    LabelSelector, Labels, Link, Mac, Name, Node, Pool, Range, Service, ServiceKey, SliceKey,
 };
 
 pub(crate) fn ip(text: &str) -> IpAddr {
@@ -50,23 +49,7 @@ pub(crate) fn l2(name: &str) -> L2Advertisement {
 
 /// Announces every pool from every node to every peer.
 pub(crate) fn bgp(name: &str) -> BgpAdvertisement {
-    BgpAdvertisement {
-        name: name.into(),
-        pools: PoolSelection::default(),
-        nodes: Vec::new(),
-        services: Vec::new(),
-        peers: Default::default(),
-        aggregation_length: 32,
-        aggregation_length_v6: 128,
-        local_pref: None,
-        communities: Default::default(),
-        extended_communities: Default::default(),
-        med: None,
-        as_path_prepend: 0,
-        next_hop: None,
-        next_hop_v6: None,
-        link_bandwidth: None,
-    }
+    BgpAdvertisement::new(name)
 }
 
 pub(crate) fn peer(name: &str) -> BgpPeer {

@@ -37,16 +37,9 @@ impl Handle {
         options: Options,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let (commands, received) = mpsc::unbounded_channel();
-        let task = Task {
-            peer,
-            connection,
-            commands: received,
-            events,
-            unsent: Vec::new(),
-        };
+        let (handle, task) = Self::of(peer, connection, events);
         tasks.spawn(task.dial(options));
-        Self { commands }
+        handle
     }
 
     /// A connection that was accepted.
@@ -57,16 +50,21 @@ impl Handle {
         stream: TcpStream,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let (commands, received) = mpsc::unbounded_channel();
+        let (handle, task) = Self::of(peer, connection, events);
+        tasks.spawn(task.converse(stream));
+        handle
+    }
+
+    fn of(peer: Name, connection: Connection, events: mpsc::Sender<Event>) -> (Self, Task) {
+        let (sender, commands) = mpsc::unbounded_channel();
         let task = Task {
             peer,
             connection,
-            commands: received,
+            commands,
             events,
             unsent: Vec::new(),
         };
-        tasks.spawn(task.converse(stream));
-        Self { commands }
+        (Self { commands: sender }, task)
     }
 
     pub(crate) fn send(&self, bytes: Arc<[u8]>) {

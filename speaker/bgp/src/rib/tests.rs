@@ -135,23 +135,7 @@ fn service(text: &str) -> ServiceKey {
 
 /// Those told by advertisements of which one is named so.
 fn audience(advertisement: &str) -> Audience {
-    let all = ironlb_model::BgpAdvertisement {
-        name: advertisement.into(),
-        pools: Default::default(),
-        nodes: Vec::new(),
-        services: Vec::new(),
-        peers: Default::default(),
-        aggregation_length: 32,
-        aggregation_length_v6: 128,
-        local_pref: None,
-        communities: Default::default(),
-        extended_communities: Default::default(),
-        med: None,
-        as_path_prepend: 0,
-        next_hop: None,
-        next_hop_v6: None,
-        link_bandwidth: None,
-    };
+    let all = ironlb_model::BgpAdvertisement::new(advertisement);
     Audience::of(&name("any"), [&all])
 }
 

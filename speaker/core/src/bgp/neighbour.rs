@@ -10,6 +10,7 @@ use ironlb_model::{BgpPeer, Name, Time};
 use crate::elect::name_hash;
 
 use super::io::{Distance, Passphrase, PeerOutput, Target};
+use super::leave::Leave;
 use super::links::Links;
 
 /// A peer and its session.
@@ -80,11 +81,14 @@ impl Neighbour {
         self.watch.as_ref().is_some_and(|(own, _)| *own == key)
     }
 
-    /// Whether it was asked to keep our routes over a restart, and has said that it does.
-    pub(super) fn keeps_routes(&self) -> bool {
-        let agreement = self.session.status().agreement;
-        self.config.graceful_restart
-            && agreement.is_some_and(|agreement| agreement.peer_keeps_routes())
+    /// Whether our routes are left with it when the process ends, as it is about to: it was asked to keep them, and has
+    /// said that it does.
+    pub(super) fn keeps_routes(&self, leave: &Leave) -> bool {
+        let agrees = || {
+            let agreement = self.session.status().agreement;
+            agreement.is_some_and(|agreement| agreement.peer_keeps_routes())
+        };
+        leave.leaves_routes() && self.config.graceful_restart && agrees()
     }
 
     /// Our addresses on its session, when it is up.
