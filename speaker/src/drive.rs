@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{self, Instant};
 use tracing::{info, warn};
 
+use crate::bfd;
 use crate::peers::{self, Peers};
 use crate::sockets::{Sockets, Traffic};
 
@@ -48,11 +49,22 @@ impl Client {
         question: impl FnOnce(&Speaker, &Traffic) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
         let (answer, answered) = oneshot::channel();
-        let query: Query = Box::new(move |speaker, traffic| {
+        let query = Query::Machine(Box::new(move |speaker, traffic| {
             // Whoever asked may have lost interest.
             let _ = answer.send(question(speaker, traffic));
-        });
+        }));
         self.queries.send(query).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// How to ask BFD, which keeps its sessions on a thread of its own; `None` while no peer is watched.
+    ///
+    /// # Errors
+    /// When the speaker has stopped.
+    pub async fn bfd(&self) -> Result<Option<bfd::Client>, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.queries.send(Query::Bfd(answer)).await;
+        sent.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
     }
 }
@@ -80,7 +92,12 @@ pub struct Ends {
     reports: mpsc::UnboundedSender<Report>,
 }
 
-type Query = Box<dyn FnOnce(&Speaker, &Traffic) + Send>;
+enum Query {
+    Machine(Question),
+    Bfd(oneshot::Sender<Option<bfd::Client>>),
+}
+
+type Question = Box<dyn FnOnce(&Speaker, &Traffic) + Send>;
 
 /// The channels of one speaker.
 ///
@@ -221,7 +238,11 @@ pub async fn run(
                 }
                 changed = true;
             }
-            Some(query) = ends.queries.recv() => query(&speaker, sockets.traffic()),
+            Some(query) = ends.queries.recv() => match query {
+                Query::Machine(question) => question(&speaker, sockets.traffic()),
+                // Whoever asked may have lost interest.
+                Query::Bfd(answer) => drop(answer.send(peers.bfd())),
+            },
             () = sleep_until(deadline) => speaker.handle(clock.now(), Input::Tick),
             () = sleep_until(retry) => sockets.reopen()?,
         }

@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 
 use crate::Traffic;
 use crate::drive::Client;
-use peers::{PeerGauges, PeerNumbers, peer_numbers};
+use peers::{PeerGauges, PeerSnapshot, WatchRow};
 
 /// Has `registry` show what `speaker` announces and counts, as that of node `node`. The gauges are brought up to date by the
 /// refresh that is returned.
@@ -27,9 +27,11 @@ pub fn register(registry: &mut Registry, speaker: Client, node: String) -> Refre
         let (speaker, metrics, node) = (speaker.clone(), metrics.clone(), node.clone());
         Box::pin(async move {
             // One that has stopped has nothing to say.
-            if let Ok(snapshot) = speaker.ask(Snapshot::of).await {
-                metrics.show(&node, &snapshot);
-            }
+            let Ok(snapshot) = speaker.ask(Snapshot::of).await else {
+                return;
+            };
+            let watches = peers::watches(&speaker, &snapshot.peers).await;
+            metrics.show(&node, &snapshot, &watches);
         })
     })
 }
@@ -43,7 +45,7 @@ struct Metrics {
     requests: Gauges<Address>,
     responses: Gauges<Address>,
     gratuitous: Gauges<Address>,
-    bgp: PeerGauges,
+    peers: PeerGauges,
     frames_received: Gauge,
     frames_sent: Gauge,
     frames_unsent: Gauge,
@@ -67,7 +69,7 @@ struct Address {
 struct Snapshot {
     announced: Vec<(ServiceKey, IpAddr)>,
     routed: Vec<(ServiceKey, IpAddr)>,
-    peers: Vec<PeerNumbers>,
+    peers: Vec<PeerSnapshot>,
     counters: BTreeMap<IpAddr, Counters>,
     traffic: Traffic,
 }
@@ -80,7 +82,7 @@ impl Snapshot {
             routed: speaker.routed().map(owned).collect(),
             peers: speaker
                 .peers()
-                .filter_map(|peer| peer_numbers(&peer))
+                .map(|peer| PeerSnapshot::of(&peer))
                 .collect(),
             counters: speaker.counters(),
             traffic: *traffic,
@@ -91,7 +93,7 @@ impl Snapshot {
 impl Metrics {
     fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
-            bgp: PeerGauges::register(registry),
+            peers: PeerGauges::register(registry),
             ..Self::default()
         };
         registry.register(
@@ -139,8 +141,8 @@ impl Metrics {
         metrics
     }
 
-    /// Shows `snapshot` and nothing else.
-    fn show(&self, node: &str, snapshot: &Snapshot) {
+    /// Shows `snapshot` and `watches`, and nothing else.
+    fn show(&self, node: &str, snapshot: &Snapshot, watches: &[WatchRow]) {
         self.announced.clear();
         let layer2 = snapshot.announced.iter().map(|one| ("layer2", one));
         let bgp = snapshot.routed.iter().map(|one| ("bgp", one));
@@ -153,7 +155,7 @@ impl Metrics {
             };
             self.announced.get_or_create(&labels).set(1);
         }
-        self.bgp.show(&snapshot.peers);
+        self.peers.show(&snapshot.peers, watches);
         for gauges in [&self.requests, &self.responses, &self.gratuitous] {
             gauges.clear();
         }

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use crate::bfd;
 use connection::Handle;
 use listener::Listening;
 use watch::Watches;
@@ -151,6 +152,11 @@ impl Peers {
             | PeerOutput::Session { .. }
             | PeerOutput::Finished => {}
         }
+    }
+
+    /// How to ask BFD, where it runs.
+    pub(crate) fn bfd(&self) -> Option<bfd::Client> {
+        self.watches.client()
     }
 
     /// Closes everything, and waits for a moment until what was still to be sent has gone.

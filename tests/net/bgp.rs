@@ -2,4 +2,5 @@
 
 mod fabric;
 mod interop;
+mod observed;
 mod traffic;

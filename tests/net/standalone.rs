@@ -10,7 +10,7 @@ use ironlb_lab::{eventually, eventually_ok, holds_for, needs_the_lab};
 
 use site::{LIMIT, Site, allocations};
 
-mod metrics;
+pub(crate) mod metrics;
 mod sctp;
 pub(crate) mod site;
 

@@ -261,8 +261,8 @@ impl Bgp {
     pub(crate) fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
         let all = self.neighbours.iter();
         all.map(|(name, neighbour)| PeerView {
-            name,
-            remote: neighbour.target.as_ref().map(|target| target.remote),
+            config: &neighbour.config,
+            watch: neighbour.watched_by(),
             status: neighbour.session.status(),
             announced: self.rib.routes(name).count(),
             pending: self.rib.pending(name),
@@ -316,7 +316,7 @@ impl Bgp {
 
     fn watched(&mut self, now: Time, key: ironlb_bfd::Key, up: bool) {
         for neighbour in self.neighbours.values_mut() {
-            if neighbour.is_watched_by(key) {
+            if neighbour.watched_by() == Some(key) {
                 let input = if up { Input::BfdUp } else { Input::BfdDown };
                 neighbour.session.handle(now, input);
             }

@@ -50,6 +50,11 @@ impl Watches {
         }
     }
 
+    /// How to ask about the sessions, where there are any.
+    pub(crate) fn client(&self) -> Option<Client> {
+        Some(self.running.as_ref()?.client.clone())
+    }
+
     /// What a session means to its peer's, next. Safe to drop at any point.
     pub(crate) async fn next(&mut self) -> PeerInput {
         loop {

@@ -166,10 +166,16 @@ impl Fabric {
 
     /// Starts ironlb on a node, with forwarding; the first allocates, the others follow.
     pub(crate) fn start(&self, number: usize) -> Process {
+        self.start_with(number, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(&self, number: usize, arguments: &[&str]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ironlb"));
         command.arg("standalone").arg("-f").arg(self.manifests());
         command.arg("--state").arg(self.state());
         command.args(["--node", &format!("n{number}"), "--forward", "nftables"]);
+        command.args(arguments);
         if number > 1 {
             command.arg("--follow");
         }

@@ -5,7 +5,7 @@ use ironlb_lab::{eventually, needs_the_lab};
 use super::site::{LIMIT, Site, socket};
 
 /// The value of the metric of this name and labels.
-fn value(text: &str, metric: &str) -> Option<f64> {
+pub(crate) fn value(text: &str, metric: &str) -> Option<f64> {
     let mut lines = text.lines();
     lines.find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok())
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ironlb_bgp::Connection;
-use ironlb_model::{Family, Name};
+use ironlb_model::{BgpPeer, Family, Name};
 
 /// Something that happened. What a connection brings comes by [`Speaker::receive`](crate::Speaker::receive).
 #[derive(Clone, Debug)]
@@ -169,10 +169,10 @@ pub enum News {
 /// A peer as it is now.
 #[derive(Clone, Debug)]
 pub struct PeerView<'a> {
-    /// Its name.
-    pub name: &'a Name,
-    /// Where it is, when that is known.
-    pub remote: Option<SocketAddr>,
+    /// What is configured of it.
+    pub config: &'a BgpPeer,
+    /// The BFD session that watches it; `None` when none is asked for, or it is not known yet where the peer is.
+    pub watch: Option<ironlb_bfd::Key>,
     /// Its session.
     pub status: ironlb_bgp::peer::Status,
     /// How many routes it is told.

@@ -77,8 +77,9 @@ impl Neighbour {
         left.into_iter().chain(new).collect()
     }
 
-    pub(super) fn is_watched_by(&self, key: ironlb_bfd::Key) -> bool {
-        self.watch.as_ref().is_some_and(|(own, _)| *own == key)
+    /// The BFD session that watches it.
+    pub(super) fn watched_by(&self) -> Option<ironlb_bfd::Key> {
+        self.watch.as_ref().map(|(key, _)| *key)
     }
 
     /// Whether our routes are left with it when the process ends, as it is about to: it was asked to keep them, and has
