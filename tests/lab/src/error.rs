@@ -97,6 +97,20 @@ pub enum Error {
         /// What it said.
         answer: String,
     },
+    /// A topology file is wrong, or says what the lab does not do.
+    #[error("{path}: {reason}", path = path.display())]
+    Topology {
+        /// The file, or the node.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A topology has no such node, or something else runs on it.
+    #[error("the topology has no such node {node}")]
+    NoNode {
+        /// The node that was asked for.
+        node: String,
+    },
     /// The API server refused a request.
     #[error("{request}: {reason}")]
     Api {

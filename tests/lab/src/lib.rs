@@ -34,7 +34,7 @@
 //! - [`Host::spawn`] gives a [`Process`] with its log; [`Host::run`] waits for a command's output; [`Host::in_namespace`]
 //!   runs any code inside.
 //! - [`Host::tcp_get`], [`Host::udp_exchange`] and [`Host::who_has`] are what a client does.
-//! - [`router`] has the routing daemons of other projects, to peer with.
+//! - [`router`] has the routing daemons of other projects, to peer with; [`topology`] runs containerlab's files.
 //! - [`eventually`] and [`holds_for`] wait for conditions; when a test panics, the end of the logs of the labs of its
 //!   thread is shown.
 //!
@@ -59,6 +59,7 @@ pub mod manifest;
 mod netlink;
 mod process;
 pub mod router;
+pub mod topology;
 mod traffic;
 mod wait;
 
