@@ -25,7 +25,7 @@ pub struct BgpAdvertisement {
     pub aggregation_length: u8,
     /// Length of the IPv6 prefixes announced, 1 to 128.
     pub aggregation_length_v6: u8,
-    /// LOCAL_PREF towards internal peers; `None` for none asked.
+    /// LOCAL_PREF towards internal peers, where it is set; see [`preference`](Self::preference).
     pub local_pref: Option<u32>,
     /// Communities on the routes, aliases resolved.
     pub communities: BTreeSet<Community>,
@@ -44,6 +44,9 @@ pub struct BgpAdvertisement {
 }
 
 impl BgpAdvertisement {
+    /// LOCAL_PREF where none is set. RFC 4271 §9.1.1 leaves it open; routers take 100 for a route without one.
+    pub const LOCAL_PREF: u32 = 100;
+
     /// One of every address, from every node to every peer, that nothing else is said of.
     pub fn new(name: impl Into<Name>) -> Self {
         Self {
@@ -63,6 +66,11 @@ impl BgpAdvertisement {
             next_hop_v6: None,
             link_bandwidth: None,
         }
+    }
+
+    /// LOCAL_PREF towards internal peers.
+    pub fn preference(&self) -> u32 {
+        self.local_pref.unwrap_or(Self::LOCAL_PREF)
     }
 
     /// Whether `node` announces for it.

@@ -128,7 +128,7 @@ fn wishes(one: &BgpAdvertisement, family: Family) -> [(&'static str, Option<Stri
     };
     let bandwidth = |bandwidth: LinkBandwidth| format!("perEndpoint {}", bandwidth.per_endpoint);
     [
-        ("localPref", one.local_pref.map(|value| value.to_string())),
+        ("localPref", Some(one.preference().to_string())),
         ("med", one.med.map(|value| value.to_string())),
         ("asPathPrepend", prepend.map(|times| times.to_string())),
         next_hop,

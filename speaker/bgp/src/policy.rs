@@ -53,17 +53,16 @@ impl Export {
     /// What this peer is told of a route, next hop apart.
     ///
     /// ORIGIN is IGP. To an external peer AS_PATH is our AS number, repeated as asked for (RFC 4271 §5.1.2), and LOCAL_PREF is
-    /// not told (§5.1.5). To an internal one AS_PATH is empty, and LOCAL_PREF is 100 when nothing else was asked for: the value
-    /// that routers take for a route without one. MED is told to both.
+    /// not told (§5.1.5). To an internal one AS_PATH is empty, and LOCAL_PREF is always told. MED is told to both.
     fn path_attributes(&self, route: &RouteAttributes) -> wire::Attributes {
         let leaving = self.standing == Standing::Leaving;
         let internal = self.negotiated.internal;
         let times = usize::from(route.as_path_prepend).saturating_add(1);
-        let local_pref = if leaving { Some(0) } else { route.local_pref };
+        let local_pref = if leaving { 0 } else { route.local_pref };
         let mut attributes = wire::Attributes {
             origin: Origin::Igp,
             as_path: AsPath::sequence(vec![self.asn; if internal { 0 } else { times }]),
-            local_pref: internal.then(|| local_pref.unwrap_or(DEFAULT_LOCAL_PREF)),
+            local_pref: internal.then_some(local_pref),
             med: route.med,
             ..wire::Attributes::default()
         };
@@ -188,9 +187,6 @@ pub enum Unsendable {
     #[error(transparent)]
     Encode(#[from] EncodeError),
 }
-
-/// What a router takes for a route without LOCAL_PREF: RFC 4271 leaves it open, and all of them agree.
-const DEFAULT_LOCAL_PREF: u32 = 100;
 
 #[cfg(test)]
 mod tests;

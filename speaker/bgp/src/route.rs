@@ -17,10 +17,10 @@ pub struct Route {
 }
 
 /// What is said of a route, whoever it is told: [`Export`](crate::Export) makes path attributes of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RouteAttributes {
-    /// LOCAL_PREF, for internal peers; `None` for the default.
-    pub local_pref: Option<u32>,
+    /// LOCAL_PREF, for internal peers.
+    pub local_pref: u32,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,
     /// How often our AS number is repeated in AS_PATH, for external peers.
@@ -47,7 +47,7 @@ impl RouteAttributes {
         let weight = |per_endpoint| (u64::from(per_endpoint) * u64::from(endpoints)).max(1);
         let bandwidth = advertisement.link_bandwidth;
         Self {
-            local_pref: advertisement.local_pref,
+            local_pref: advertisement.preference(),
             med: advertisement.med,
             as_path_prepend: advertisement.as_path_prepend,
             next_hop,
@@ -82,6 +82,21 @@ impl RouteAttributes {
         self.communities.extend(&other.communities);
         let extended = &other.extended_communities;
         self.extended_communities.extend(extended);
+    }
+}
+
+impl Default for RouteAttributes {
+    /// What an advertisement says that sets nothing.
+    fn default() -> Self {
+        Self {
+            local_pref: BgpAdvertisement::LOCAL_PREF,
+            med: None,
+            as_path_prepend: 0,
+            next_hop: None,
+            communities: BTreeSet::new(),
+            extended_communities: BTreeSet::new(),
+            bandwidth: None,
+        }
     }
 }
 
@@ -141,14 +156,14 @@ mod tests {
     #[test]
     fn where_two_differ_the_more_attractive_wins_in_whatever_order() {
         let one = RouteAttributes {
-            local_pref: Some(50),
+            local_pref: 50,
             med: Some(10),
             as_path_prepend: 3,
             next_hop: Some("192.0.2.2".parse().unwrap()),
             ..attributes()
         };
         let other = RouteAttributes {
-            local_pref: Some(100),
+            local_pref: 150,
             med: Some(20),
             as_path_prepend: 0,
             next_hop: Some("192.0.2.1".parse().unwrap()),
@@ -165,7 +180,7 @@ mod tests {
             merged
         };
         let expected = RouteAttributes {
-            local_pref: Some(100),
+            local_pref: 150,
             med: Some(10),
             as_path_prepend: 0,
             next_hop: Some("192.0.2.1".parse().unwrap()),
@@ -214,7 +229,7 @@ mod tests {
         let one = advertisement("one", &[]);
         let v4 = RouteAttributes::of(&one, Family::V4, 3);
         let expected = RouteAttributes {
-            local_pref: Some(7),
+            local_pref: 7,
             med: Some(8),
             as_path_prepend: 2,
             next_hop: Some([192, 0, 2, 1].into()),

@@ -48,7 +48,7 @@ pub enum Announcement {
         peer: Name,
         /// The address, masked to the length that its advertisement aggregates to.
         prefix: IpNet,
-        /// LOCAL_PREF for internal peers; `None` when nobody asks for one.
+        /// LOCAL_PREF for internal peers; `None` where no advertisement sets it: they are told the default, 100.
         local_pref: Option<u32>,
         /// Communities, ascending.
         communities: Vec<Community>,

@@ -29,7 +29,7 @@ fn plain() -> RouteAttributes {
 #[test]
 fn external_peers_see_our_as_number_as_often_as_asked_and_no_local_preference() {
     let route = RouteAttributes {
-        local_pref: Some(200),
+        local_pref: 200,
         med: Some(7),
         as_path_prepend: 2,
         ..plain()
@@ -51,7 +51,7 @@ fn internal_peers_see_an_empty_path_and_always_a_local_preference() {
     assert_eq!(attributes.as_path, AsPath::default());
     assert_eq!(attributes.local_pref, Some(100));
     let zero = RouteAttributes {
-        local_pref: Some(0),
+        local_pref: 0,
         ..plain()
     };
     assert_eq!(export(true).path_attributes(&zero).local_pref, Some(0));
@@ -64,7 +64,7 @@ fn who_leaves_says_so_and_is_the_last_choice() {
         ..export(internal)
     };
     let route = RouteAttributes {
-        local_pref: Some(200),
+        local_pref: 200,
         communities: [Community::Standard(65000, 1)].into(),
         ..plain()
     };

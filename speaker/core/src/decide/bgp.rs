@@ -97,9 +97,8 @@ impl<'w> Routes<'w> {
                 local_pref: advertisement.local_pref,
                 communities: BTreeSet::new(),
             });
-        // Not asked for and 0 are the same on the wire.
-        let first = route.local_pref.unwrap_or(0);
-        let second = advertisement.local_pref.unwrap_or(0);
+        let first = route.local_pref.unwrap_or(BgpAdvertisement::LOCAL_PREF);
+        let second = advertisement.preference();
         if first != second {
             let peer = peer.clone();
             return Err(Reason::ConflictingAdvertisements {

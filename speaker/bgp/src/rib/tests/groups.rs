@@ -39,7 +39,7 @@ fn peers_that_hear_the_same_share_every_byte() {
 fn what_makes_no_difference_to_a_peer_is_not_told() {
     let mut rib = ready();
     let preferring = |local_pref| RouteAttributes {
-        local_pref: Some(local_pref),
+        local_pref,
         ..RouteAttributes::default()
     };
     rib.set_routes(Time::ZERO, &service("a"), [route(host(1), preferring(50))]);

@@ -46,7 +46,7 @@ fn prefix(number: u8) -> IpNet {
 fn attributes(number: u8) -> RouteAttributes {
     let number = u32::from(number);
     RouteAttributes {
-        local_pref: (number == 1).then_some(70),
+        local_pref: if number == 1 { 70 } else { 100 },
         med: (number % 2 == 1).then_some(number),
         as_path_prepend: u8::from(number == 2),
         communities: (0..number)
@@ -214,7 +214,7 @@ fn on_the_wire(export: &Export, prefix: IpNet, route: &RouteAttributes) -> Seen 
     let local_pref = match (internal, leaving) {
         (false, _) => None,
         (true, true) => Some(0),
-        (true, false) => Some(route.local_pref.unwrap_or(100)),
+        (true, false) => Some(route.local_pref),
     };
     let next_hop = match prefix {
         IpNet::V4(_) => IpAddr::V4(export.local.v4.unwrap()),

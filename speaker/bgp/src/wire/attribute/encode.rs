@@ -2,12 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use ironlb_model::BgpAdvertisement;
+
 use super::super::{AS_TRANS, Negotiated};
 use super::kind::{self, EXTENDED_LENGTH, OPTIONAL, TRANSITIVE};
 use super::{Aggregator, Attributes};
-
-/// What LOCAL_PREF is when nobody says otherwise.
-const DEFAULT_LOCAL_PREF: u32 = 100;
 
 impl Attributes {
     /// Appends all of them, in the order of their types, with this NEXT_HOP.
@@ -26,7 +25,7 @@ impl Attributes {
             attribute(to, OPTIONAL, kind::MULTI_EXIT_DISC, &med.to_be_bytes());
         }
         if negotiated.internal {
-            let preference = self.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
+            let preference = self.local_pref.unwrap_or(BgpAdvertisement::LOCAL_PREF);
             attribute(to, TRANSITIVE, kind::LOCAL_PREF, &preference.to_be_bytes());
         }
         if self.atomic_aggregate {

@@ -147,16 +147,21 @@ fn different_local_preferences_for_one_route_announce_nothing() {
     assert_eq!(routes(&world, "web", "a").len(), 2);
 
     let mut changed = (**world.config()).clone();
+    for other in [Some(99), Some(0)] {
+        add(&mut changed, preferring("z", other, "tor"));
+        world.set_config(Arc::new(changed.clone()));
+        assert_eq!(routes(&world, "web", "a"), ["conflictingAdvertisements"]);
+    }
+    // Not set is 100.
     add(&mut changed, preferring("z", None, "tor"));
     world.set_config(Arc::new(changed.clone()));
-    assert_eq!(routes(&world, "web", "a"), ["conflictingAdvertisements"]);
-
-    add(&mut changed, preferring("x", Some(0), "tor"));
-    world.set_config(Arc::new(changed));
     assert_eq!(
         routes(&world, "web", "a"),
-        ["spine 192.0.2.1/32 200", "tor 192.0.2.1/32 0"]
+        ["spine 192.0.2.1/32 200", "tor 192.0.2.1/32 100"]
     );
+    add(&mut changed, preferring("x", Some(0), "tor"));
+    world.set_config(Arc::new(changed));
+    assert_eq!(routes(&world, "web", "a"), ["conflictingAdvertisements"]);
 }
 
 #[test]
