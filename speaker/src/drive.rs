@@ -288,6 +288,11 @@ fn log(peer: &Name, news: &News) {
         News::Up => info!(peer = &**peer, "BGP session is up"),
         News::Down(why) => warn!(peer = &**peer, why, "BGP session is down"),
         News::Failed(why) => info!(peer = &**peer, why, "no BGP session"),
+        News::Unsendable {
+            prefix,
+            others,
+            why,
+        } => warn!(peer = &**peer, %prefix, others, why, "a route cannot be told to the peer"),
     }
 }
 

@@ -2,5 +2,6 @@
 
 mod fabric;
 mod interop;
+mod long_routes;
 mod observed;
 mod traffic;

@@ -46,8 +46,13 @@ impl Export {
     ) -> Result<EncodedAttributes, Unsendable> {
         let next_hop = self.next_hop(family, route)?;
         let attributes = self.path_attributes(route);
-        let encoded = EncodedAttributes::new(&attributes, next_hop, family, &self.negotiated);
-        Ok(encoded?)
+        Ok(EncodedAttributes::new(
+            &attributes,
+            next_hop,
+            family,
+            &self.negotiated,
+            self.max_length,
+        )?)
     }
 
     /// What this peer is told of a route, next hop apart.

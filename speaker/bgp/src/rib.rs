@@ -46,6 +46,7 @@ pub struct Rib {
     /// What peers are to be from the next flush on.
     retargets: BTreeMap<Name, (Audience, Export)>,
     window: Window,
+    flushes: u64,
     is_ready: bool,
 }
 
@@ -224,11 +225,16 @@ impl Rib {
             .map(|(prefix, attributes)| (prefix, &**attributes))
     }
 
-    /// The routes that `peer` should be told and cannot be, and why.
+    /// The routes that `peer` should be told and cannot be, and why. Others only when [`flushes`](Self::flushes) is another.
     pub fn unsendable(&self, peer: &Name) -> impl Iterator<Item = (IpNet, Unsendable)> {
         let group = self.group_of(peer);
         let all = group.into_iter().flat_map(Group::unsendable);
         all.map(|(prefix, reason)| (*prefix, *reason))
+    }
+
+    /// How often changes were let out.
+    pub const fn flushes(&self) -> u64 {
+        self.flushes
     }
 
     /// How much there is, and was written since the groups that there are now came to be.
@@ -247,6 +253,7 @@ impl Rib {
 
     fn flush(&mut self, now: Time) {
         self.window.close(now);
+        self.flushes = self.flushes.saturating_add(1);
         let mut changes: Changes = BTreeMap::new();
         for (audience, intended) in &mut self.audiences {
             let settled = intended.settle(now, &mut self.attributes);

@@ -45,6 +45,8 @@ pub(crate) struct Bgp {
     leave: Leave,
     /// Whether routes were announced before: a node that leaves has something to take leave of.
     is_ready: bool,
+    /// How often the [`Rib`] had let changes out when it was last said which routes cannot be told.
+    flushes: u64,
     is_finished: bool,
     outputs: VecDeque<PeerOutput>,
 }
@@ -71,6 +73,7 @@ impl Bgp {
             doors: BTreeMap::new(),
             leave: Leave::default(),
             is_ready: false,
+            flushes: 0,
             is_finished: false,
             outputs: VecDeque::new(),
             node,
@@ -214,6 +217,7 @@ impl Bgp {
     pub(crate) fn poll(&mut self, now: Time, outputs: &mut VecDeque<crate::Output>) {
         self.rib.tick(now);
         while self.step(now) {}
+        self.miss();
         self.finish(now);
         outputs.extend(self.outputs.drain(..).map(crate::Output::Peer));
     }
@@ -233,6 +237,7 @@ impl Bgp {
                     }
                     Output::Down(cause) => {
                         neighbour.is_up = false;
+                        neighbour.unsendable.clear();
                         self.rib.down(name);
                         let news = News::Down(cause.to_string());
                         self.outputs.push_back(session(name, news));
@@ -266,7 +271,21 @@ impl Bgp {
             status: neighbour.session.status(),
             announced: self.rib.routes(name).count(),
             pending: self.rib.pending(name),
+            unsendable: self.rib.unsendable(name).count(),
         })
+    }
+
+    /// Says which routes cannot be told to whom.
+    fn miss(&mut self) {
+        if !self.is_ready || self.flushes == self.rib.flushes() {
+            return;
+        }
+        self.flushes = self.rib.flushes();
+        for (name, neighbour) in &mut self.neighbours {
+            let news = neighbour.miss(self.rib.unsendable(name).collect());
+            let outputs = news.into_iter().map(|news| session(name, news));
+            self.outputs.extend(outputs);
+        }
     }
 
     fn announce_to(&mut self, now: Time, name: &Name, agreement: &Agreement) {

@@ -52,6 +52,7 @@ impl PeerSnapshot {
             sent.updates,
             count(peer.announced),
             count(peer.pending),
+            count(peer.unsendable),
             sent.opens,
             received.opens,
             sent.notifications,
@@ -173,6 +174,10 @@ const BGP_METRICS: [(&str, &str); BGP] = [
         "pending_prefixes_total",
         "Prefixes that the peer has still to be told of",
     ),
+    (
+        "unsendable_prefixes_total",
+        "Prefixes that the peer should be told and cannot be",
+    ),
     ("opens_sent", "OPEN messages sent"),
     ("opens_received", "OPEN messages received"),
     ("notifications_sent", "NOTIFICATION messages sent"),
@@ -195,5 +200,5 @@ const BFD_METRICS: [(&str, &str); BFD] = [
     ("session_down_events", "How often the session went down"),
 ];
 
-const BGP: usize = 13;
+const BGP: usize = 14;
 const BFD: usize = 7;

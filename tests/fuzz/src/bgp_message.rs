@@ -124,7 +124,8 @@ fn check_announced(
     attributes: &Attributes,
     negotiated: &Negotiated,
 ) {
-    let Ok(encoded) = EncodedAttributes::new(attributes, next_hop, prefixes.family(), negotiated)
+    let Ok(encoded) =
+        EncodedAttributes::new(attributes, next_hop, prefixes.family(), negotiated, 4096)
     else {
         return;
     };

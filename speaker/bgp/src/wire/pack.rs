@@ -23,18 +23,20 @@ pub struct EncodedAttributes {
 }
 
 impl EncodedAttributes {
-    /// For routes of `family` with `next_hop`. [`Attributes::next_hop`] is ignored.
+    /// For routes of `family` with `next_hop`, in messages of at most `max_length` bytes: less than 4,096 counts as 4,096, and
+    /// more than 65,535 as that (RFC 8654). [`Attributes::next_hop`] is ignored.
     ///
     /// LOCAL_PREF is written for internal peers only, and is 100 there when not given (RFC 4271 §5.1.5).
     /// IPv4 with an IPv4 next hop takes the classic field, all else MP_REACH_NLRI.
     ///
     /// # Errors
-    /// When the session cannot carry such routes, or the attributes leave no room for a prefix in a message of 4,096 bytes.
+    /// When the session cannot carry such routes, or the attributes leave no room for a prefix in a message.
     pub fn new(
         attributes: &Attributes,
         next_hop: NextHop,
         family: Family,
         negotiated: &Negotiated,
+        max_length: usize,
     ) -> Result<Self, EncodeError> {
         if !negotiated.exchanges(family) {
             return Err(EncodeError::Family(family));
@@ -51,7 +53,7 @@ impl EncodedAttributes {
             next_hop.encode(&mut encoded.reach);
             encoded.reach.push(RESERVED);
         }
-        let allowed = MAX_LENGTH - LEAST - nlri::MAX_LENGTH;
+        let allowed = within_limits(max_length) - LEAST - nlri::MAX_LENGTH;
         let length = encoded.bytes.len() + encoded.reach_length();
         if length > allowed {
             return Err(EncodeError::TooLong { length, allowed });
@@ -253,7 +255,7 @@ fn message<I: Iterator<Item = IpNet>>(
     let queue = Queue {
         prefixes,
         family,
-        end: at + max_length.clamp(MAX_LENGTH, framer::MAX_LENGTH_EXTENDED),
+        end: at + within_limits(max_length),
     };
     let count = body(queue, to);
     if count == 0 {
@@ -280,6 +282,11 @@ fn put_family(family: Family, to: &mut Vec<u8>) {
     let AfiSafi { afi, safi } = family.into();
     to.extend_from_slice(&afi.to_be_bytes());
     to.push(safi);
+}
+
+/// The length that a message may have on a session that allows `max_length`.
+fn within_limits(max_length: usize) -> usize {
+    max_length.clamp(MAX_LENGTH, framer::MAX_LENGTH_EXTENDED)
 }
 
 const fn family_of(prefix: &IpNet) -> Family {

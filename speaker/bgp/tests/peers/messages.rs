@@ -122,7 +122,7 @@ pub(crate) fn announce(first: u32, count: u32) -> Vec<u8> {
     let next_hop = NextHop::V4([192, 0, 2, 2].into());
     let attributes = Attributes::default();
     let attributes =
-        EncodedAttributes::new(&attributes, next_hop, Family::V4, &NEGOTIATED).unwrap();
+        EncodedAttributes::new(&attributes, next_hop, Family::V4, &NEGOTIATED, 4096).unwrap();
     let mut bytes = Vec::new();
     pack(&attributes, prefixes(first, count), 4_096, &mut bytes);
     bytes

@@ -201,9 +201,14 @@ fn extended_messages_are_agreed_on_and_taken() {
         ipv6: false,
         extended_next_hop: false,
     };
-    let attributes =
-        ironlb_bgp::wire::EncodedAttributes::new(&attributes, next_hop, Family::V4, &negotiated)
-            .unwrap();
+    let attributes = ironlb_bgp::wire::EncodedAttributes::new(
+        &attributes,
+        next_hop,
+        Family::V4,
+        &negotiated,
+        4096,
+    )
+    .unwrap();
     let prefixes = (0..10_000u32).map(|number| {
         let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number);
         ipnet::IpNet::new(address.into(), 32).unwrap()

@@ -74,7 +74,7 @@ proptest! {
             ..attributes
         };
         for (family, next_hop, prefixes) in [(Family::V4, over_v4, v4), (Family::V6, over_v6, v6)] {
-            let encoded = EncodedAttributes::new(&attributes, next_hop, family, &negotiated).unwrap();
+            let encoded = EncodedAttributes::new(&attributes, next_hop, family, &negotiated, 4096).unwrap();
             let mut bytes = Vec::new();
             prop_assert_eq!(pack(&encoded, prefixes.iter().copied(), 4096, &mut bytes), 1);
             let expected = Said {

@@ -142,7 +142,8 @@ fn write_update(update: &Update<'_>, negotiated: &Negotiated) -> Vec<Vec<u8>> {
         {
             let next_hop = next_hop(update).unwrap();
             let attributes = &update.attributes;
-            let encoded = EncodedAttributes::new(attributes, next_hop, family, negotiated).unwrap();
+            let encoded =
+                EncodedAttributes::new(attributes, next_hop, family, negotiated, 4096).unwrap();
             messages += pack(&encoded, update.routes_announced(), 4096, &mut bytes);
         }
     }

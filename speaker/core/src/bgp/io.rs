@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use ironlb_bgp::Connection;
 use ironlb_model::{BgpPeer, Family, Name};
 
@@ -164,6 +165,16 @@ pub enum News {
     Down(String),
     /// It did not come to be. Why.
     Failed(String),
+    /// Routes are not told on it that should be. Each is named once as long as it lasts and the session does, and those of one
+    /// moment and one reason together.
+    Unsendable {
+        /// The first of them.
+        prefix: IpNet,
+        /// How many more there are.
+        others: usize,
+        /// Why they cannot be told.
+        why: String,
+    },
 }
 
 /// A peer as it is now.
@@ -179,6 +190,8 @@ pub struct PeerView<'a> {
     pub announced: usize,
     /// How many of them, or of those withdrawn, it has still to be told of.
     pub pending: usize,
+    /// How many routes it should be told and cannot be.
+    pub unsendable: usize,
 }
 
 /// Where a peer is, and how to speak with it.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use ironlb_bgp::{Audience, LocalAddresses, Peer, Settings, Standing};
+use ipnet::IpNet;
+use ironlb_bgp::{Audience, LocalAddresses, Peer, Settings, Standing, Unsendable};
 use ironlb_model::bgp::{Password, PeerAsn, PeerEndpoint};
 use ironlb_model::{BgpPeer, Name, Time};
 
 use crate::elect::name_hash;
 
-use super::io::{Distance, Passphrase, PeerOutput, Target};
+use super::io::{Distance, News, Passphrase, PeerOutput, Target};
 use super::leave::Leave;
 use super::links::Links;
 
@@ -26,6 +27,8 @@ pub(super) struct Neighbour {
     pub(super) target: Option<Target>,
     /// The BFD session that watches it.
     watch: Option<(ironlb_bfd::Key, ironlb_bfd::Settings)>,
+    /// The routes that cannot be told to it, as it was last said.
+    pub(super) unsendable: BTreeMap<IpNet, Unsendable>,
     pub(super) is_started: bool,
     pub(super) is_up: bool,
 }
@@ -46,6 +49,7 @@ impl Neighbour {
             standing: Standing::Serving,
             target: None,
             watch: None,
+            unsendable: BTreeMap::new(),
             is_started: false,
             is_up: false,
         }
@@ -90,6 +94,24 @@ impl Neighbour {
             agreement.is_some_and(|agreement| agreement.peer_keeps_routes())
         };
         leave.leaves_routes() && self.config.graceful_restart && agrees()
+    }
+
+    /// These routes cannot be told to it. Says so of those of which it was not said before.
+    pub(super) fn miss(&mut self, unsendable: BTreeMap<IpNet, Unsendable>) -> Vec<News> {
+        let mut news: BTreeMap<String, (IpNet, usize)> = BTreeMap::new();
+        for (prefix, reason) in &unsendable {
+            if self.unsendable.get(prefix) != Some(reason) {
+                let (_, count) = news.entry(reason.to_string()).or_insert((*prefix, 0));
+                *count += 1;
+            }
+        }
+        self.unsendable = unsendable;
+        let said = |(why, (prefix, count)): (String, (IpNet, usize))| News::Unsendable {
+            prefix,
+            others: count.saturating_sub(1),
+            why,
+        };
+        news.into_iter().map(said).collect()
     }
 
     /// Our addresses on its session, when it is up.

@@ -506,6 +506,45 @@ fn an_address_that_an_interface_gets_later_becomes_a_next_hop() {
 }
 
 #[test]
+fn routes_that_cannot_be_told_are_named_once_with_the_reason() {
+    let mut dual = peer("tor");
+    dual.dual_stack = true;
+    let mut rig = Rig::announcing(with_peers([dual]));
+    let mut link = link_to_peers();
+    link.addresses.truncate(1);
+    rig.feed(Input::LinkApplied(link));
+    rig.news();
+    for (name, number) in [("web", 1), ("db", 2), ("dns", 3)] {
+        let addresses = [format!("192.0.2.{number}"), format!("2001:db8::{number}")];
+        let both = service(name, &[&addresses[0], &addresses[1]]);
+        rig.feed(Input::ServiceApplied(Box::new(both)));
+        rig.feed(Input::EndpointsApplied(slice(name, name, &["n1"])));
+    }
+    rig.run(Duration::from_secs(1));
+    let why = "we have no address on the session that could be the next hop of IPv6 routes";
+    let expected = News::Unsendable {
+        prefix: "2001:db8::1/128".parse().unwrap(),
+        others: 2,
+        why: why.to_owned(),
+    };
+    assert_eq!(rig.news(), [expected]);
+    let missing = |rig: &Rig| {
+        rig.speaker
+            .peers()
+            .map(|peer| peer.unsendable)
+            .sum::<usize>()
+    };
+    assert_eq!(missing(&rig), 3);
+    rig.feed(applied("web", "192.0.2.9"));
+    rig.run(Duration::from_secs(1));
+    assert_eq!((rig.news(), missing(&rig)), (Vec::new(), 2));
+    rig.feed(Input::LinkApplied(link_to_peers()));
+    rig.run(Duration::from_secs(1));
+    assert_eq!((rig.news(), missing(&rig)), (Vec::new(), 0));
+    assert_eq!(rig.router("tor").prefixes().len(), 5);
+}
+
+#[test]
 fn a_peer_that_bfd_has_lost_is_left_at_once() {
     let mut config = with_peers([]);
     let mut watched = peer("tor");

@@ -105,6 +105,63 @@ fn a_route_that_cannot_be_told_is_named_with_its_reason() {
 }
 
 #[test]
+fn a_route_too_long_for_usual_messages_is_told_to_those_who_take_longer_ones() {
+    let mut rib = ready();
+    let mut usual = connect(&mut rib, "usual", external());
+    let extended = Export {
+        max_length: 65535,
+        ..external()
+    };
+    let mut extended = connect(&mut rib, "extended", extended);
+    let communities = |count| RouteAttributes {
+        communities: (0..count)
+            .map(|low| ironlb_model::Community::Large(65000, 1, low))
+            .collect(),
+        ..RouteAttributes::default()
+    };
+    let long = [
+        plain(host(1)),
+        route(host(2), communities(400)),
+        route(host(3), communities(6000)),
+    ];
+    rib.set_routes(Time::from_millis(20), &service("a"), long);
+    rib.tick(Time::from_millis(20));
+    usual.catch_up(&mut rib, &name("usual"));
+    extended.catch_up(&mut rib, &name("extended"));
+    assert_eq!(usual.prefixes(), ["10.0.0.1/32"]);
+    assert_eq!(extended.prefixes(), ["10.0.0.1/32", "10.0.0.2/32"]);
+    let told = extended.attributes("10.0.0.2/32");
+    assert_eq!(told.large_communities.len(), 400);
+    let unsendable = |peer: &str| {
+        rib.unsendable(&name(peer))
+            .map(|(prefix, reason)| format!("{prefix}: {reason}"))
+            .collect::<Vec<_>>()
+    };
+    let of_two = "10.0.0.2/32: the attributes take 4824 bytes, and a message has room for 4056";
+    let of_three = "the attributes take 72024 bytes, and a message has room for";
+    assert_eq!(unsendable("usual")[0], of_two);
+    assert_eq!(
+        unsendable("usual")[1],
+        format!("10.0.0.3/32: {of_three} 4056")
+    );
+    assert_eq!(
+        unsendable("extended"),
+        [format!("10.0.0.3/32: {of_three} 65495")]
+    );
+
+    // One that becomes too long is withdrawn: what it was is not true any more.
+    rib.set_routes(
+        Time::from_millis(40),
+        &service("a"),
+        [route(host(1), communities(400))],
+    );
+    rib.tick(Time::from_millis(40));
+    usual.catch_up(&mut rib, &name("usual"));
+    assert!(usual.prefixes().is_empty());
+    assert_eq!(rib.routes(&name("usual")).count(), 0);
+}
+
+#[test]
 fn a_refresh_is_framed_and_tells_one_family_again() {
     let mut rib = ready();
     let both = [plain(host(1)), plain(host(2)), plain(net("2001:db8::/64"))];

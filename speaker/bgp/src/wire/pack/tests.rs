@@ -91,7 +91,7 @@ fn withdrawn(bytes: &[u8], negotiated: &Negotiated) -> Vec<IpNet> {
 
 #[test]
 fn an_update_is_written_as_other_speakers_do() {
-    let encoded = EncodedAttributes::new(&edge(), V4, Family::V4, &NEGOTIATED).unwrap();
+    let encoded = EncodedAttributes::new(&edge(), V4, Family::V4, &NEGOTIATED, 4096).unwrap();
     let mut bytes = Vec::new();
     assert_eq!(
         pack(
@@ -115,7 +115,7 @@ fn an_update_is_written_as_other_speakers_do() {
 
 #[test]
 fn ipv6_routes_come_first_in_the_attributes() {
-    let encoded = EncodedAttributes::new(&edge(), v6(), Family::V6, &NEGOTIATED).unwrap();
+    let encoded = EncodedAttributes::new(&edge(), v6(), Family::V6, &NEGOTIATED, 4096).unwrap();
     let mut bytes = Vec::new();
     pack(&encoded, hosts(Family::V6, 1), MAX_LENGTH, &mut bytes);
     assert_eq!(bytes[23..26], [0x90, MP_REACH_NLRI, 0]);
@@ -125,7 +125,7 @@ fn ipv6_routes_come_first_in_the_attributes() {
 #[test]
 fn an_ipv4_address_takes_less_than_six_bytes() {
     for (family, next_hop, allowed) in [(Family::V4, V4, 5.1), (Family::V6, v6(), 17.4)] {
-        let encoded = EncodedAttributes::new(&edge(), next_hop, family, &NEGOTIATED).unwrap();
+        let encoded = EncodedAttributes::new(&edge(), next_hop, family, &NEGOTIATED, 4096).unwrap();
         let mut bytes = Vec::new();
         pack(&encoded, hosts(family, 50_000), MAX_LENGTH, &mut bytes);
         assert!(
@@ -159,7 +159,7 @@ fn a_withdrawn_address_takes_as_little() {
 fn every_message_but_the_last_is_filled() {
     for family in Family::ALL {
         let next_hop = if family == Family::V4 { V4 } else { v6() };
-        let encoded = EncodedAttributes::new(&edge(), next_hop, family, &NEGOTIATED).unwrap();
+        let encoded = EncodedAttributes::new(&edge(), next_hop, family, &NEGOTIATED, 4096).unwrap();
         for longest in [MAX_LENGTH, 10_000, MAX_LENGTH_EXTENDED] {
             let (mut one, mut other) = (Vec::new(), Vec::new());
             pack(&encoded, hosts(family, 20_000), longest, &mut one);
@@ -179,7 +179,7 @@ fn every_message_but_the_last_is_filled() {
 
 #[test]
 fn of_nothing_nothing_is_written() {
-    let encoded = EncodedAttributes::new(&edge(), V4, Family::V4, &NEGOTIATED).unwrap();
+    let encoded = EncodedAttributes::new(&edge(), V4, Family::V4, &NEGOTIATED, 4096).unwrap();
     let mut bytes = vec![1, 2, 3];
     assert_eq!(pack(&encoded, [], MAX_LENGTH, &mut bytes), 0);
     assert_eq!(
@@ -200,7 +200,7 @@ fn prefixes_of_the_other_family_are_left_out_wherever_they_are() {
         .zip(hosts(Family::V6, 1000))
         .flat_map(|(v4, v6)| [v6, v4])
         .collect();
-    let encoded = EncodedAttributes::new(&edge(), V4, Family::V4, &NEGOTIATED).unwrap();
+    let encoded = EncodedAttributes::new(&edge(), V4, Family::V4, &NEGOTIATED, 4096).unwrap();
     let mut bytes = Vec::new();
     assert_eq!(pack(&encoded, mixed, MAX_LENGTH, &mut bytes), 2);
     assert_eq!(announced(&bytes, &NEGOTIATED), hosts(Family::V4, 1000));
@@ -208,7 +208,7 @@ fn prefixes_of_the_other_family_are_left_out_wherever_they_are() {
 
 #[test]
 fn one_message_at_a_time_leaves_the_rest_in_place() {
-    let encoded = EncodedAttributes::new(&edge(), V4, Family::V4, &NEGOTIATED).unwrap();
+    let encoded = EncodedAttributes::new(&edge(), V4, Family::V4, &NEGOTIATED, 4096).unwrap();
     let mut queue = hosts(Family::V4, 1000).into_iter().peekable();
     let mut bytes = Vec::new();
     let first = pack_message(&encoded, &mut queue, MAX_LENGTH, &mut bytes);
@@ -234,7 +234,7 @@ fn end_of_rib_is_written_as_its_family_has_it() {
 #[test]
 fn what_the_session_cannot_carry_is_refused() {
     let refused = |next_hop, family, negotiated: &Negotiated| {
-        EncodedAttributes::new(&edge(), next_hop, family, negotiated)
+        EncodedAttributes::new(&edge(), next_hop, family, negotiated, 4096)
             .unwrap_err()
             .to_string()
     };
@@ -254,8 +254,8 @@ fn what_the_session_cannot_carry_is_refused() {
         extended_next_hop: true,
         ..NEGOTIATED
     };
-    assert!(EncodedAttributes::new(&edge(), v6(), Family::V4, &extended).is_ok());
-    assert!(EncodedAttributes::new(&edge(), V4, Family::V6, &extended).is_err());
+    assert!(EncodedAttributes::new(&edge(), v6(), Family::V4, &extended, 4096).is_ok());
+    assert!(EncodedAttributes::new(&edge(), V4, Family::V6, &extended, 4096).is_err());
 }
 
 #[test]
@@ -264,24 +264,27 @@ fn attributes_may_fill_a_message_but_for_one_prefix() {
         communities: vec![Community::NO_EXPORT; count],
         ..edge()
     };
-    let fits = |count| EncodedAttributes::new(&attributes(count), v6(), Family::V6, &NEGOTIATED);
-    let most = (0..2000).rev().find(|count| fits(*count).is_ok()).unwrap();
-    let mut bytes = Vec::new();
-    assert_eq!(
-        pack(
-            &fits(most).unwrap(),
-            hosts(Family::V6, 2),
-            MAX_LENGTH,
-            &mut bytes
-        ),
-        2
-    );
-    assert!(
-        lengths(&bytes)
-            .into_iter()
-            .all(|length| (4090..=MAX_LENGTH).contains(&length))
-    );
-    assert!(matches!(fits(most + 1), Err(EncodeError::TooLong { .. })));
+    for (max_length, longest) in [(0, 4096), (4096, 4096), (65_535, 65_535), (100_000, 65_535)] {
+        let fits = |count| {
+            let attributes = attributes(count);
+            EncodedAttributes::new(&attributes, v6(), Family::V6, &NEGOTIATED, max_length)
+        };
+        let most = (0..20_000)
+            .rev()
+            .find(|count| fits(*count).is_ok())
+            .unwrap();
+        let mut bytes = Vec::new();
+        let hosts = hosts(Family::V6, 2);
+        assert_eq!(pack(&fits(most).unwrap(), hosts, max_length, &mut bytes), 2);
+        let lengths = lengths(&bytes);
+        assert!(
+            lengths
+                .iter()
+                .all(|length| (longest - 6..=longest).contains(length)),
+            "{lengths:?}"
+        );
+        assert!(matches!(fits(most + 1), Err(EncodeError::TooLong { .. })));
+    }
 }
 
 #[test]
@@ -299,7 +302,7 @@ fn local_pref_is_for_internal_peers_alone() {
         (&attributes, &internal, Some(7)),
         (&edge(), &internal, Some(100)),
     ] {
-        let encoded = EncodedAttributes::new(attributes, V4, Family::V4, negotiated).unwrap();
+        let encoded = EncodedAttributes::new(attributes, V4, Family::V4, negotiated, 4096).unwrap();
         let mut bytes = Vec::new();
         pack(&encoded, hosts(Family::V4, 1), MAX_LENGTH, &mut bytes);
         updates(&bytes, negotiated, |update| {
@@ -404,7 +407,7 @@ proptest! {
         };
         let v4_next_hop = if negotiated.extended_next_hop { over_v6 } else { V4 };
         for (family, next_hop, prefixes) in [(Family::V4, v4_next_hop, v4), (Family::V6, over_v6, v6_prefixes)] {
-            let encoded = EncodedAttributes::new(&attributes, next_hop, family, &negotiated).unwrap();
+            let encoded = EncodedAttributes::new(&attributes, next_hop, family, &negotiated, 4096).unwrap();
             let (mut bytes, mut read) = (Vec::new(), Vec::new());
             pack(&encoded, prefixes.iter().copied(), MAX_LENGTH, &mut bytes);
             updates(&bytes, &negotiated, |update| {
