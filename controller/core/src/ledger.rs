@@ -1,12 +1,12 @@
 //! Who is on which address, and the pools' view of it.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 
 use ironlb_model::{Name, Pool, Range, ServiceKey};
 
+use crate::by_address::ByAddress;
 use crate::pool::PoolState;
 use crate::pools::Pools;
 use crate::share::{Conflict, SharedAddresses, Sharing, Tenants};
@@ -17,37 +17,16 @@ use crate::share::{Conflict, SharedAddresses, Sharing, Tenants};
 pub(crate) struct Ledger {
     pub(crate) pools: Pools,
     pub(crate) shared: SharedAddresses,
-    tenants: BTreeMap<Numbered, Tenants>,
-    published: BTreeMap<Numbered, BTreeSet<ServiceKey>>,
+    tenants: ByAddress<Tenants>,
+    published: ByAddress<BTreeSet<ServiceKey>>,
     /// Counts what may help a Service that was refused.
     pub(crate) revision: u64,
-}
-
-/// An address, in the order of addresses, compared as a number: IPv6 takes no longer than IPv4 that way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Numbered(IpAddr);
-
-impl Ord for Numbered {
-    fn cmp(&self, other: &Self) -> Ordering {
-        match (self.0, other.0) {
-            (IpAddr::V4(one), IpAddr::V4(other)) => one.to_bits().cmp(&other.to_bits()),
-            (IpAddr::V6(one), IpAddr::V6(other)) => one.to_bits().cmp(&other.to_bits()),
-            (IpAddr::V4(_), IpAddr::V6(_)) => Ordering::Less,
-            (IpAddr::V6(_), IpAddr::V4(_)) => Ordering::Greater,
-        }
-    }
-}
-
-impl PartialOrd for Numbered {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 impl Ledger {
     /// The Services that have `address`, in order of their keys.
     pub(crate) fn services_of(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
-        let tenants = self.tenants.get(&Numbered(address));
+        let tenants = self.tenants.get(address);
         tenants.into_iter().flat_map(Tenants::services)
     }
 
@@ -59,12 +38,11 @@ impl Ledger {
         sharing: Option<&Sharing>,
         address: IpAddr,
     ) {
-        match self.tenants.get_mut(&Numbered(address)) {
-            Some(tenants) => tenants.insert(service, sharing),
-            None => {
-                self.tenants
-                    .insert(Numbered(address), Tenants::new(service, sharing));
-                if !self.published.contains_key(&Numbered(address)) {
+        match self.tenants.entry(address) {
+            Entry::Occupied(tenants) => tenants.into_mut().insert(service, sharing),
+            Entry::Vacant(free) => {
+                free.insert(Tenants::new(service, sharing));
+                if !self.published.contains(address) {
                     self.pools.take(address);
                 }
             }
@@ -83,11 +61,11 @@ impl Ledger {
         sharing: Option<&Sharing>,
         address: IpAddr,
     ) {
-        if let Some(tenants) = self.tenants.get_mut(&Numbered(address))
-            && tenants.remove(service, sharing)
+        if let Entry::Occupied(mut tenants) = self.tenants.entry(address)
+            && tenants.get_mut().remove(service, sharing)
         {
-            self.tenants.remove(&Numbered(address));
-            if !self.published.contains_key(&Numbered(address)) {
+            tenants.remove();
+            if !self.published.contains(address) {
                 self.pools.give_back(address);
             }
         }
@@ -99,23 +77,23 @@ impl Ledger {
 
     /// Notes that `service` has `address` in its status, or may have.
     pub(crate) fn publish(&mut self, service: &ServiceKey, address: IpAddr) {
-        let publishers = self.published.entry(Numbered(address)).or_default();
+        let publishers = self.published.entry(address).or_default();
         let first = publishers.is_empty();
         publishers.insert(service.clone());
-        if first && !self.tenants.contains_key(&Numbered(address)) {
+        if first && !self.tenants.contains(address) {
             self.pools.take(address);
         }
     }
 
     /// Takes a note of [`publish`](Self::publish) back.
     pub(crate) fn unpublish(&mut self, service: &ServiceKey, address: IpAddr) {
-        let Some(publishers) = self.published.get_mut(&Numbered(address)) else {
+        let Entry::Occupied(mut publishers) = self.published.entry(address) else {
             return;
         };
-        self.revision += u64::from(publishers.remove(service));
-        if publishers.is_empty() {
-            self.published.remove(&Numbered(address));
-            if !self.tenants.contains_key(&Numbered(address)) {
+        self.revision += u64::from(publishers.get_mut().remove(service));
+        if publishers.get().is_empty() {
+            publishers.remove();
+            if !self.tenants.contains(address) {
                 self.pools.give_back(address);
             }
         }
@@ -130,14 +108,14 @@ impl Ledger {
         address: IpAddr,
         has: bool,
     ) -> Result<(), Conflict> {
-        if let Some(publishers) = self.published.get(&Numbered(address))
+        if let Some(publishers) = self.published.get(address)
             && !publishers.contains(service)
             && !has
             && let Some(by) = publishers.first().cloned()
         {
             return Err(Conflict::Published { by });
         }
-        match self.tenants.get(&Numbered(address)) {
+        match self.tenants.get(address) {
             None => Ok(()),
             Some(tenants) => tenants.admit(service, sharing),
         }
@@ -159,10 +137,9 @@ impl Ledger {
 
     /// The addresses of `range` that are not free, ascending.
     fn used(&self, range: &Range) -> Vec<IpAddr> {
-        let all = numbered(range);
-        let mut used: Vec<IpAddr> = self.tenants.range(all.clone()).map(|(a, _)| a.0).collect();
+        let mut used: Vec<IpAddr> = self.tenants.range(range).map(|(ip, _)| ip).collect();
         let held = used.len();
-        used.extend(self.published.range(all).map(|(address, _)| address.0));
+        used.extend(self.published.range(range).map(|(ip, _)| ip));
         if used.len() > held {
             used.sort_unstable();
             used.dedup();
@@ -183,13 +160,9 @@ impl Ledger {
         let tenants = old
             .ranges
             .iter()
-            .flat_map(|range| self.tenants.range(numbered(range)));
+            .flat_map(|range| self.tenants.range(range));
         tenants
-            .filter(move |(address, _)| !stays(address.0))
+            .filter(move |(address, _)| !stays(*address))
             .flat_map(|(_, tenants)| tenants.services())
     }
-}
-
-fn numbered(range: &Range) -> RangeInclusive<Numbered> {
-    Numbered(range.first())..=Numbered(range.last())
 }

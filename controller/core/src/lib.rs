@@ -14,6 +14,7 @@
 
 pub mod alloc;
 mod avoid;
+mod by_address;
 mod choose;
 pub mod controller;
 mod decide;

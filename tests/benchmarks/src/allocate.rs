@@ -1,6 +1,6 @@
 //! The allocator and the controller around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,10 +8,11 @@ use ironlb_controller_core::{Allocator, Controller, Families, Input, Output, Req
 use ironlb_model::{Config, Family, Labels, Name, Pool, Range, Service, ServiceKey, Time};
 
 use crate::HEAP;
-use crate::report::{Measurement, Report, median_seconds};
+use crate::report::{Measurement, Report, median, median_seconds};
 
 pub(crate) fn run(report: &Report) -> anyhow::Result<()> {
     sequential(report)?;
+    filling(report)?;
     last_free(report)?;
     reconfiguration(report)?;
     sharing(report)?;
@@ -42,16 +43,56 @@ fn sequential(report: &Report) -> anyhow::Result<()> {
     report.say(measurement.at_most(0.100))?;
     let measurement = Measurement::new("sequential IPv6 /64, against IPv4 /16", N as u64, v6, "s");
     report.say(measurement.at_most(v4 * 1.1).peer(v4))?;
+    Ok(())
+}
+
+/// What one more Service costs, when few and when many have an address already: one that comes and goes again and again, and one
+/// that was never there before. The latter finds its place in memory that is in no cache of the processor, and that costs what it
+/// costs a map that is as large and nothing else, the limit.
+fn filling(report: &Report) -> anyhow::Result<()> {
+    const MORE: usize = 1_000;
+    const ROUNDS: usize = 15;
+    let pools = pools([pool("pool", &["10.0.0.0-10.255.255.255"])]);
+    let mut with_few = None;
     for n in [5_000, 500_000] {
-        let services = keys(n);
-        let pools = pools([pool("pool", &["10.0.0.0-10.255.255.255"])]);
+        let services = keys(n + MORE * ROUNDS);
+        let (first, more) = services.split_at(n);
+        let mut allocator = with_pools(&pools);
+        allocate_all(&mut allocator, first, Family::V4);
+        let (again, _) = more.split_at(MORE);
         let seconds = median_seconds(
-            5,
-            || with_pools(&pools),
-            |allocator| allocate_all(allocator, &services, Family::V4),
+            ROUNDS,
+            || (),
+            |()| {
+                allocate_all(&mut allocator, again, Family::V4);
+                for service in again {
+                    allocator.release(service);
+                }
+            },
         );
-        let case = "sequential /8, each of them";
-        report.say(Measurement::new(case, n as u64, seconds / n as f64, "s"))?;
+        let each = seconds / MORE as f64;
+        let case = "one more Service from a /8, and back";
+        let measurement = Measurement::new(case, n as u64, each, "s");
+        report.say(match with_few {
+            Some(few) => measurement.at_most(few * 1.1).peer(few),
+            None => measurement,
+        })?;
+        with_few.get_or_insert(each);
+
+        let mut map: HashMap<ServiceKey, [u64; 8]> = HashMap::new();
+        map.extend(first.iter().map(|key| (key.clone(), [0; 8])));
+        let (mut ours, mut least) = (Vec::new(), Vec::new());
+        for more in more.chunks(MORE) {
+            // Names that have just been read are in a cache: so that they are for both.
+            let names = || more.to_vec();
+            let insert = |_: &mut Vec<_>| map.extend(more.iter().map(|key| (key.clone(), [0; 8])));
+            least.push(median_seconds(1, names, insert) / MORE as f64);
+            let allocate = |_: &mut Vec<_>| allocate_all(&mut allocator, more, Family::V4);
+            ours.push(median_seconds(1, names, allocate) / MORE as f64);
+        }
+        let case = "one more Service from a /8, never seen before";
+        let measurement = Measurement::new(case, n as u64, median(ours), "s");
+        report.say(measurement.limit(median(least)))?;
     }
     Ok(())
 }
