@@ -34,16 +34,17 @@ pub(crate) struct Outage {
 
 impl Watch {
     /// Asks `server` from `client` until it was answered a few times, goes on while `work` runs, and until it was
-    /// answered a few times after that.
+    /// answered a few times after that. A request that has no answer after `patience` has failed.
     pub(crate) fn during<T>(
         client: &Host,
         server: SocketAddr,
+        patience: Duration,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<(T, Self)> {
         let (is_under_way, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
-            let asking =
-                scope.spawn(|| client.in_namespace(|| ask(server, &is_under_way, &is_over)));
+            let asking = scope
+                .spawn(|| client.in_namespace(|| ask(server, patience, &is_under_way, &is_over)));
             let ready = || is_under_way.load(Ordering::Acquire);
             let result = eventually("the client is answered", LONGEST, ready)
                 .map_err(anyhow::Error::from)
@@ -59,6 +60,11 @@ impl Watch {
     /// How many requests were made.
     pub(crate) fn len(&self) -> usize {
         self.attempts.len()
+    }
+
+    /// How many of them were not answered.
+    pub(crate) fn failed(&self) -> usize {
+        self.attempts.iter().filter(|it| !it.ok).count()
     }
 
     /// The longest time without an answer.
@@ -91,12 +97,17 @@ impl Watch {
     }
 }
 
-fn ask(server: SocketAddr, is_under_way: &AtomicBool, is_over: &AtomicBool) -> Vec<Attempt> {
+fn ask(
+    server: SocketAddr,
+    patience: Duration,
+    is_under_way: &AtomicBool,
+    is_over: &AtomicBool,
+) -> Vec<Attempt> {
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut over = None;
     loop {
         let began = Instant::now();
-        let ok = page(server).is_ok();
+        let ok = page(server, patience).is_ok();
         attempts.push(Attempt {
             began,
             ended: Instant::now(),
@@ -124,9 +135,9 @@ fn is_answered_since(attempts: &[Attempt], since: Option<Instant>) -> bool {
 }
 
 /// One GET on a new connection.
-fn page(server: SocketAddr) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn page(server: SocketAddr, patience: Duration) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&server, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")?;
     let mut response = String::new();
     stream.read_to_string(&mut response)?;
@@ -140,8 +151,6 @@ fn page(server: SocketAddr) -> io::Result<()> {
 
 /// Time from one request to the next.
 const PERIOD: Duration = Duration::from_millis(10);
-/// A request without an answer for so long has failed.
-const PATIENCE: Duration = Duration::from_millis(100);
 /// Answers in a row that mean the service is back.
 const ENOUGH: usize = 20;
 /// How long to wait for them.
@@ -183,6 +192,12 @@ mod tests {
     #[test]
     fn without_a_failure_it_is_no_longer_than_the_pace_of_asking() {
         assert_eq!(watch(&[true, true, true]).outage().unwrap().failed, 0);
+    }
+
+    #[test]
+    fn every_request_that_failed_counts() {
+        assert_eq!(watch(&[true, false, true, false, true]).failed(), 2);
+        assert_eq!(watch(&[true, true]).failed(), 0);
     }
 
     #[test]

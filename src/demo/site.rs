@@ -1,4 +1,5 @@
-//! The network of the demo: a client, three nodes and a switch, each node with a backend and ironlb.
+//! The network of the demo: a client, three nodes and a router at a switch, each node with a backend and ironlb, and another
+//! client behind the router.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,6 +17,9 @@ use super::super::standalone;
 pub(crate) struct Site {
     pub(crate) client: Host,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) router: Host,
+    /// The client behind the router.
+    pub(crate) remote: Host,
     manifests: PathBuf,
     state: PathBuf,
     // Last: it ends the processes and removes the files.
@@ -37,6 +41,16 @@ impl Site {
         let switch = lab.switch("switch")?;
         let client = lab.host("client")?;
         client.connect(&switch, "eth0", &["192.0.2.100/24", "2001:db8::100/64"])?;
+        let (router, remote) = (lab.router("router")?, lab.host("remote")?);
+        router.connect(&switch, "eth0", &["192.0.2.254/24", "2001:db8::fe/64"])?;
+        // By addresses and ports: each connection of a client is a flow of its own.
+        router.sysctl("net/ipv4/fib_multipath_hash_policy", "1")?;
+        router.sysctl("net/ipv6/fib_multipath_hash_policy", "1")?;
+        let beyond = ["198.51.100.1/24", "2001:db8:1::1/64"];
+        let far = ["198.51.100.100/24", "2001:db8:1::100/64"];
+        router.connect_to(&remote, "eth1", &beyond, "eth0", &far)?;
+        remote.add_route("0.0.0.0/0", "198.51.100.1")?;
+        remote.add_route("::/0", "2001:db8:1::1")?;
         let nodes = (1..=NODES).map(|number| Node::connect(&lab, &switch, number));
         let nodes = nodes.collect::<Result<_>>()?;
         let manifests = lab.directory().join("manifests");
@@ -45,6 +59,8 @@ impl Site {
         let site = Self {
             client,
             nodes,
+            router,
+            remote,
             manifests,
             state,
             lab,
@@ -84,17 +100,20 @@ impl Site {
         fs::remove_file(&path).with_context(|| path.display().to_string())
     }
 
-    /// Writes which nodes' backends serve.
-    pub(crate) fn serve_from(&self, nodes: &[&Node]) -> Result<()> {
-        self.write("endpoints.yaml", &endpoint_slices(nodes))
+    /// Writes which nodes' backends serve a Service.
+    pub(crate) fn serve_from(&self, service: &str, nodes: &[&Node]) -> Result<()> {
+        let name = format!("{service}-endpoints.yaml");
+        self.write(&name, &endpoint_slices(service, nodes))
     }
 
-    /// Waits until the Service has an address of each family, by the state file.
-    pub(crate) fn addresses(&self) -> Result<(IpAddr, IpAddr)> {
-        let found = eventually_ok("the Service has two addresses", LIMIT, || {
+    /// Waits until a Service has an address of each family, by the state file.
+    pub(crate) fn addresses(&self, service: &str) -> Result<(IpAddr, IpAddr)> {
+        let what = format!("the Service {service} has two addresses");
+        let found = eventually_ok(&what, LIMIT, || {
             let allocations = standalone::allocations(&self.state)?;
             let ips = allocations
                 .into_iter()
+                .filter(|(key, _)| *key.name == *service)
                 .flat_map(|(_, ips)| ips)
                 .collect::<Vec<_>>();
             match *ips.as_slice() {
@@ -160,6 +179,8 @@ impl Node {
             format!("2001:db8::{number}/64"),
         );
         let cable = host.connect(switch, "eth0", &[&four, &six])?;
+        host.add_route("0.0.0.0/0", ROUTER)?;
+        host.add_route("::/0", "2001:db8::fe")?;
         Ok(Self {
             number,
             name,
@@ -168,12 +189,16 @@ impl Node {
         })
     }
 
+    /// Its IPv4 address.
+    pub(crate) fn address(&self) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, self.number).into()
+    }
+
     /// Where its backend listens.
     fn backends(&self) -> [SocketAddr; 2] {
-        let four = Ipv4Addr::new(192, 0, 2, self.number);
         let six = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, self.number.into());
         [
-            SocketAddr::new(four.into(), 8080),
+            SocketAddr::new(self.address(), 8080),
             SocketAddr::new(six.into(), 8080),
         ]
     }
@@ -183,15 +208,24 @@ impl Node {
         format!("{}.yaml", self.name)
     }
 
-    fn manifest(&self) -> String {
+    /// Its manifest.
+    pub(crate) fn manifest(&self) -> String {
         format!(
             "apiVersion: v1\nkind: Node\nmetadata:\n  name: {}\n",
             self.name
         )
     }
+
+    /// The same with the label that takes it out of service.
+    pub(crate) fn drained_manifest(&self) -> String {
+        format!(
+            "{}  labels:\n    node.kubernetes.io/exclude-from-external-load-balancers: ''\n",
+            self.manifest()
+        )
+    }
 }
 
-fn endpoint_slices(nodes: &[&Node]) -> String {
+fn endpoint_slices(service: &str, nodes: &[&Node]) -> String {
     let slice = |family: &str, index: usize| {
         let endpoint = |node: &&Node| {
             let address = node.backends().get(index).map(|it| it.ip().to_string());
@@ -203,8 +237,8 @@ fn endpoint_slices(nodes: &[&Node]) -> String {
         };
         let endpoints: String = nodes.iter().map(endpoint).collect();
         format!(
-            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: web-{}\n  labels:\n    \
-             kubernetes.io/service-name: web\naddressType: {family}\nports:\n- port: 8080\nendpoints:\n{endpoints}---\n",
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {service}-{}\n  labels:\n    \
+             kubernetes.io/service-name: {service}\naddressType: {family}\nports:\n- port: 8080\nendpoints:\n{endpoints}---\n",
             family.to_lowercase()
         )
     };
@@ -225,7 +259,9 @@ spec:
 apiVersion: metallb.io/v1beta1
 kind: L2Advertisement
 metadata:
-  name: all
+  name: first
+spec:
+  ipAddressPools: [first]
 ";
 
 /// The Service that the client reaches.
@@ -241,6 +277,57 @@ spec:
   - port: 80
 ";
 
+/// Addresses on no network, for those who ask for them: the router learns where they are.
+pub(crate) const ROUTED_POOL: &str = "\
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata:
+  name: routed
+spec:
+  addresses:
+  - 203.0.113.10-203.0.113.19
+  - 2001:db8:2::10-2001:db8:2::19
+  autoAssign: false
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata:
+  name: router
+spec:
+  myASN: 64512
+  peerASN: 64513
+  peerAddress: 192.0.2.254
+  dualStackAddressFamily: true
+  drainTime: 1s
+---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata:
+  name: routed
+spec:
+  ipAddressPools: [routed]
+";
+
+/// The Service that the client behind the router reaches, on the nodes that the router chooses.
+pub(crate) const ROUTED_SERVICE: &str = "\
+apiVersion: v1
+kind: Service
+metadata:
+  name: api
+  annotations:
+    metallb.io/address-pool: routed
+spec:
+  type: LoadBalancer
+  ipFamilyPolicy: RequireDualStack
+  externalTrafficPolicy: Local
+  ports:
+  - port: 80
+";
+
+/// The router's address at the switch, and its BGP identifier.
+pub(crate) const ROUTER: &str = "192.0.2.254";
+/// The router's AS number.
+pub(crate) const ROUTER_ASN: u32 = 64_513;
 const NODES: u8 = 3;
 /// How long anything may take to come true.
 pub(crate) const LIMIT: Duration = Duration::from_secs(15);

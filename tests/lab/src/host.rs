@@ -140,7 +140,7 @@ impl Host {
     pub fn add_route(&self, destination: &str, gateway: &str) -> Result<()> {
         let (to, via) = (prefix(destination)?, address(gateway)?);
         self.ask(format!("add a route to {to} by {via}"), async |handle| {
-            netlink::add_route(&handle, to, via).await
+            netlink::add_route(&handle, to, &[via]).await
         })
     }
 

@@ -34,7 +34,8 @@
 //! - [`Host::spawn`] gives a [`Process`] with its log; [`Host::run`] waits for a command's output; [`Host::in_namespace`]
 //!   runs any code inside.
 //! - [`Host::tcp_get`], [`Host::udp_exchange`] and [`Host::who_has`] are what a client does.
-//! - [`router`] has the routing daemons of other projects, to peer with; [`topology`] runs containerlab's files.
+//! - [`router`] has the routing daemons of other projects, to peer with; [`route`] is what the kernel makes of what they learn;
+//!   [`topology`] runs containerlab's files.
 //! - [`eventually`] and [`holds_for`] wait for conditions; when a test panics, the end of the logs of the labs of its
 //!   thread is shown.
 //!
@@ -58,6 +59,7 @@ mod link;
 pub mod manifest;
 mod netlink;
 mod process;
+pub mod route;
 pub mod router;
 pub mod topology;
 mod traffic;

@@ -1,15 +1,20 @@
 //! One request at a time to the kernel's routing tables inside a namespace.
 
-use std::net::IpAddr;
+use std::{
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::IpNet;
 use ironlb_sys::namespace::NetNamespace;
 use rtnetlink::{
     Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    RouteNextHopBuilder,
     packet_route::{
         address::AddressHeaderFlags,
         link::{InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage},
         neighbour::{NeighbourMessage, NeighbourState},
+        route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     },
 };
 use std::os::fd::{AsFd, AsRawFd};
@@ -111,20 +116,83 @@ pub(crate) async fn remove_address(handle: &Handle, index: u32, address: IpNet) 
     handle.address().del(message).execute().await
 }
 
-pub(crate) async fn add_route(handle: &Handle, to: IpNet, gateway: IpAddr) -> Outcome<()> {
-    let route = RouteMessageBuilder::<IpAddr>::new()
-        .destination_prefix(to.addr(), to.prefix_len())
-        .and_then(|route| route.gateway(gateway))
-        .map_err(|error| rtnetlink::Error::InvalidNla(error.to_string()))?;
+/// Sends what is for `to` by all of `gateways` alike, and no longer by any other.
+pub(crate) async fn add_route(handle: &Handle, to: IpNet, gateways: &[IpAddr]) -> Outcome<()> {
+    let route = route_to(to)?;
+    let gateways = gateways.iter().map(|gateway| {
+        let next_hop = match gateway {
+            IpAddr::V4(_) => RouteNextHopBuilder::new_ipv4(),
+            IpAddr::V6(_) => RouteNextHopBuilder::new_ipv6(),
+        };
+        Ok(next_hop.via(*gateway).map_err(invalid)?.build())
+    });
+    let route = route.multipath(gateways.collect::<Outcome<_>>()?);
     handle.route().add(route.build()).replace().execute().await
 }
 
 pub(crate) async fn remove_route(handle: &Handle, to: IpNet, gateway: IpAddr) -> Outcome<()> {
-    let route = RouteMessageBuilder::<IpAddr>::new()
-        .destination_prefix(to.addr(), to.prefix_len())
-        .and_then(|route| route.gateway(gateway))
-        .map_err(|error| rtnetlink::Error::InvalidNla(error.to_string()))?;
+    let route = route_to(to)?.gateway(gateway).map_err(invalid)?;
     handle.route().del(route.build()).execute().await
+}
+
+/// Removes all routes to exactly `to`.
+pub(crate) async fn remove_routes(handle: &Handle, to: IpNet) -> Outcome<()> {
+    for route in routes(handle, to).await? {
+        handle.route().del(route).execute().await?;
+    }
+    Ok(())
+}
+
+/// The routes to exactly `to`.
+pub(crate) async fn routes(handle: &Handle, to: IpNet) -> Outcome<Vec<RouteMessage>> {
+    use futures_util::TryStreamExt;
+    // With a destination, the kernel would say which way a packet goes rather than what there is.
+    let all = match to {
+        IpNet::V4(_) => RouteMessageBuilder::<Ipv4Addr>::new().build(),
+        IpNet::V6(_) => RouteMessageBuilder::<Ipv6Addr>::new().build(),
+    };
+    let mut routes: Vec<_> = handle.route().get(all).execute().try_collect().await?;
+    let destination = RouteAttribute::Destination(to.addr().into());
+    routes.retain(|route| {
+        route.header.destination_prefix_length == to.prefix_len()
+            && route.header.kind == RouteType::Unicast
+            // The default route's is left out.
+            && (to.prefix_len() == 0 || route.attributes.contains(&destination))
+    });
+    Ok(routes)
+}
+
+/// Where a route sends its packets.
+pub(crate) fn gateways(route: &RouteMessage) -> Vec<IpAddr> {
+    let gateway = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    };
+    let several = route
+        .attributes
+        .iter()
+        .flat_map(|attribute| match attribute {
+            RouteAttribute::MultiPath(next_hops) => next_hops.as_slice(),
+            _ => &[],
+        });
+    let several = several.flat_map(|next_hop| &next_hop.attributes);
+    route
+        .attributes
+        .iter()
+        .chain(several)
+        .filter_map(gateway)
+        .collect()
+}
+
+fn route_to(to: IpNet) -> Outcome<RouteMessageBuilder<IpAddr>> {
+    RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(to.addr(), to.prefix_len())
+        .map_err(invalid)
+}
+
+fn invalid(error: impl Display) -> rtnetlink::Error {
+    rtnetlink::Error::InvalidNla(error.to_string())
 }
 
 pub(crate) async fn neighbours(handle: &Handle) -> Outcome<Vec<NeighbourMessage>> {

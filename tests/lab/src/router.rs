@@ -78,6 +78,11 @@ impl Router {
         &self.place.host
     }
 
+    /// Where its files and control sockets are, for its own command line to find it.
+    pub fn directory(&self) -> &Path {
+        &self.place.directory
+    }
+
     /// What it is, such as `FRR`.
     pub fn software(&self) -> &'static str {
         self.software.name()
@@ -263,12 +268,20 @@ impl Place {
     /// [`Error::Ended`] when it ends instead, with the end of its log.
     pub fn spawn_until(&self, name: &str, command: Command, socket: &str) -> Result<Process> {
         let process = self.spawn(name, command)?;
+        self.wait_until_it_listens(&process, socket)?;
+        Ok(process)
+    }
+
+    /// Waits until the control socket of a process, a file of the directory, is there.
+    ///
+    /// # Errors
+    /// As for [`Self::spawn_until`].
+    pub fn wait_until_it_listens(&self, process: &Process, socket: &str) -> Result<()> {
         let path = self.path(socket);
         let what = format!("{} listens on {}", process.name(), path.display());
         process.wait_until(&what, START, || {
             path.exists().then_some(()).ok_or("it does not yet")
-        })?;
-        Ok(process)
+        })
     }
 
     /// Runs a client program on the host and gives what it prints on standard output; `question` is for messages.

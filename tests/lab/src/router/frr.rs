@@ -30,18 +30,11 @@ impl Software for Frr {
             source,
         })?;
         let mut processes = Vec::new();
-        for daemon in DAEMONS {
-            let command = command(place, daemon)?;
-            processes.push(place.spawn_until(daemon, command, &format!("{daemon}.vty"))?);
+        if let Err(error) = self.run(place, config, &mut processes) {
+            // What has started is in the way of whatever is tried next.
+            processes.iter().try_for_each(Process::kill)?;
+            return Err(error);
         }
-        // A BFD session on an interface that bfdd has not yet heard of stays silent.
-        if let Some(zebra) = processes.first() {
-            for client in ["static", "bfd", "bgp"] {
-                let hello = format!("announce only {client} routes");
-                zebra.wait_for_line(&hello, super::START)?;
-            }
-        }
-        self.configure(place, config)?;
         Ok(processes)
     }
 
@@ -53,6 +46,24 @@ impl Software for Frr {
         let file = place.write("added.conf", config)?;
         place.client(config, vtysh(place).arg("-f").arg(file))?;
         Ok(())
+    }
+}
+
+impl Frr {
+    fn run(self, place: &Place, config: &str, processes: &mut Vec<Process>) -> Result<()> {
+        for daemon in DAEMONS {
+            let process = place.spawn(daemon, command(place, daemon)?)?;
+            processes.push(process.clone());
+            place.wait_until_it_listens(&process, &format!("{daemon}.vty"))?;
+        }
+        // A BFD session on an interface that bfdd has not yet heard of stays silent.
+        if let Some(zebra) = processes.first() {
+            for client in ["static", "bfd", "bgp"] {
+                let hello = format!("announce only {client} routes");
+                zebra.wait_for_line(&hello, super::START)?;
+            }
+        }
+        self.configure(place, config)
     }
 }
 
