@@ -2,6 +2,7 @@
 
 mod fabric;
 mod interop;
+mod link_local;
 mod long_routes;
 mod observed;
 mod traffic;

@@ -181,8 +181,20 @@ pub enum PeerAsn {
 pub enum PeerEndpoint {
     /// At this address.
     Address(IpAddr),
+    /// At this link-local address on this interface, without which such an address means nothing (RFC 4007).
+    LinkLocal(Ipv6Addr, String),
     /// On this interface, by its link-local address (unnumbered).
     Interface(String),
+}
+
+impl fmt::Display for PeerEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::LinkLocal(address, interface) => write!(f, "{address}%{interface}"),
+            Self::Interface(name) => f.write_str(name),
+        }
+    }
 }
 
 /// Where the password of a session comes from. Debug output never shows it.

@@ -42,9 +42,9 @@ pub struct BGPPeerSpec {
         skip_serializing_if = "Option::is_none"
     )]
     pub dynamic_asn: Option<DynamicAsn>,
-    /// The peer's address.
+    /// The peer's address; of a link-local one with the interface (an extension): fe80::1%eth0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::address()))]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::peer_address()))]
     pub peer_address: Option<String>,
     /// In place of peerAddress: the interface on which the peer is found by its link-local address.
     #[serde(default, skip_serializing_if = "Option::is_none")]

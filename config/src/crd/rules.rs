@@ -89,6 +89,18 @@ pub(super) fn address() -> Value {
     rules([("self == '' || isIP(self)", "must be an IP address")])
 }
 
+/// The address of a peer, or nothing: of a link-local one with the interface.
+pub(super) fn peer_address() -> Value {
+    const PLAIN: &str = "isIP(self) && !(ip(self).family() == 6 && ip(self).isLinkLocalUnicast())";
+    const ZONED: &str = "self.matches('^[^%]+%[^%/: ]{1,15}$') && isIP(self.split('%')[0]) && \
+         ip(self.split('%')[0]).family() == 6 && ip(self.split('%')[0]).isLinkLocalUnicast()";
+    let rule = format!("self == '' || (self.contains('%') ? {ZONED} : {PLAIN})");
+    rules([(
+        rule.as_str(),
+        "must be an IP address, and a link-local one must be like fe80::1%eth0, with its interface",
+    )])
+}
+
 /// A BGP identifier, or nothing.
 pub(super) fn router_id() -> Value {
     rules([(
@@ -149,7 +161,8 @@ pub(super) fn peer() -> Value {
         ),
         (
             "!has(self.sourceAddress) || !isIP(self.sourceAddress) || !has(self.peerAddress) || \
-             !isIP(self.peerAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",
+             !isIP(self.peerAddress.split('%')[0]) || \
+             ip(self.sourceAddress).family() == ip(self.peerAddress.split('%')[0]).family()",
             "sourceAddress must be of the same family as peerAddress",
         ),
         (

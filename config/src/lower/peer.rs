@@ -136,8 +136,7 @@ fn endpoint(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) -> Option<
     let address = filled(spec.peer_address.as_ref());
     let interface = filled(spec.interface.as_ref());
     match (address, interface) {
-        (Some(text), None) => address_of(text, "an IP address", &at.key("peerAddress"), report)
-            .map(PeerEndpoint::Address),
+        (Some(text), None) => place(text, &at.key("peerAddress"), report),
         (None, Some(name)) => Some(PeerEndpoint::Interface(name.to_owned())),
         (None, None) => {
             report.add(&at.key("peerAddress"), "is missing; set it, or interface");
@@ -151,6 +150,43 @@ fn endpoint(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) -> Option<
     }
 }
 
+/// An address, and of a link-local one also the interface: `fe80::1%eth0`.
+fn place(text: &str, at: &At<'_>, report: &mut Report<'_>) -> Option<PeerEndpoint> {
+    let (address, interface) = match text.split_once('%') {
+        Some((address, interface)) => (address, Some(interface)),
+        None => (text, None),
+    };
+    let address: IpAddr = address_of(address, "an IP address", at, report)?;
+    let link_local = match address {
+        IpAddr::V6(address) if address.is_unicast_link_local() => Some(address),
+        _ => None,
+    };
+    let message = match (link_local, interface) {
+        (None, None) => return Some(PeerEndpoint::Address(address)),
+        (Some(address), Some(name)) if is_interface_name(name) => {
+            return Some(PeerEndpoint::LinkLocal(address, name.to_owned()));
+        }
+        (Some(_), Some(name)) => format!(
+            "{} is not the name of an interface, which has 1 to 15 bytes without blanks, / and :",
+            quoted(name)
+        ),
+        (Some(_), None) => {
+            format!("{address} is link-local; say on which interface it is, such as {address}%eth0")
+        }
+        (None, Some(_)) => {
+            format!("{address} is not link-local (fe80::/10), and must not have an interface")
+        }
+    };
+    report.add(at, message);
+    None
+}
+
+/// What Linux takes for one.
+fn is_interface_name(name: &str) -> bool {
+    let allowed = |byte: u8| !byte.is_ascii_whitespace() && !matches!(byte, b'/' | b':' | b'%');
+    (1..=15).contains(&name.len()) && name.bytes().all(allowed)
+}
+
 fn source(
     spec: &BGPPeerSpec,
     endpoint: &PeerEndpoint,
@@ -160,16 +196,19 @@ fn source(
     let text = filled(spec.source_address.as_ref())?;
     let at = at.key("sourceAddress");
     let address: IpAddr = address_of(text, "an IP address", &at, report)?;
-    match endpoint {
-        PeerEndpoint::Address(peer) if Family::of(*peer) != Family::of(address) => {
-            report.add(
-                &at,
-                format!("{address} is of another family than the peer's address {peer}"),
-            );
-            None
-        }
-        _ => Some(address),
+    let family = match endpoint {
+        PeerEndpoint::Address(peer) => Some(Family::of(*peer)),
+        PeerEndpoint::LinkLocal(..) => Some(Family::V6),
+        PeerEndpoint::Interface(_) => None,
+    };
+    if family.is_some_and(|family| family != Family::of(address)) {
+        report.add(
+            &at,
+            format!("{address} is of another family than the peer's address {endpoint}"),
+        );
+        return None;
     }
+    Some(address)
 }
 
 fn router_id(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) -> Option<Ipv4Addr> {

@@ -123,16 +123,14 @@ fn labels(config: &BgpPeer, peer: String) -> Labels {
 
 /// A peer as it is configured, so that a series goes on when an unnumbered one is found, lost and replaced.
 fn place(config: &BgpPeer) -> String {
-    match &config.endpoint {
-        PeerEndpoint::Address(address) => address.to_string(),
-        PeerEndpoint::Interface(name) => name.clone(),
-    }
+    config.endpoint.to_string()
 }
 
 /// The same with its port, as MetalLB has it.
 fn place_and_port(config: &BgpPeer) -> String {
     match &config.endpoint {
         PeerEndpoint::Address(address) => SocketAddr::new(*address, config.port).to_string(),
+        PeerEndpoint::LinkLocal(..) => format!("[{}]:{}", config.endpoint, config.port),
         PeerEndpoint::Interface(name) => format!("{name}:{}", config.port),
     }
 }

@@ -69,9 +69,8 @@ impl Settings {
                 PeerEndpoint::Address(address) if !peer.dual_stack => {
                     BTreeSet::from([Family::of(*address)])
                 }
-                PeerEndpoint::Address(_) | PeerEndpoint::Interface(_) => {
-                    BTreeSet::from(Family::ALL)
-                }
+                PeerEndpoint::LinkLocal(..) if !peer.dual_stack => BTreeSet::from([Family::V6]),
+                _ => BTreeSet::from(Family::ALL),
             },
             transport: Transport {
                 endpoint: peer.endpoint.clone(),

@@ -128,7 +128,7 @@ impl Neighbour {
     }
 }
 
-/// Where a peer is and how to speak with it; `found` is who was heard on the interface of an unnumbered one, and its index.
+/// Where a peer is and how to speak with it; `found` is the link-local address of one on an interface, and the interface's index.
 pub(super) fn target(
     config: &BgpPeer,
     found: Option<(u32, Ipv6Addr)>,
@@ -136,7 +136,7 @@ pub(super) fn target(
 ) -> Option<Target> {
     let remote = match &config.endpoint {
         PeerEndpoint::Address(address) => SocketAddr::new(*address, config.port),
-        PeerEndpoint::Interface(_) => {
+        PeerEndpoint::LinkLocal(..) | PeerEndpoint::Interface(_) => {
             let (index, address) = found?;
             SocketAddrV6::new(address, config.port, 0, index).into()
         }
@@ -186,7 +186,7 @@ fn distance(config: &BgpPeer) -> Distance {
     if let Some(hops) = config.ttl_security_hops {
         return Distance::Secured(hops);
     }
-    let next_door = matches!(config.endpoint, PeerEndpoint::Interface(_));
+    let next_door = interface(config).is_some();
     if next_door || !config.ebgp_multihop && !is_internal(config) {
         Distance::Connected
     } else {
@@ -202,18 +202,26 @@ fn is_internal(config: &BgpPeer) -> bool {
     }
 }
 
-/// The address that is configured, for what must be decided before a peer is found.
+/// The address that is configured and means something without an interface, for what must be decided before a peer is found.
 pub(super) fn configured_address(config: &BgpPeer) -> Option<IpAddr> {
     match &config.endpoint {
         PeerEndpoint::Address(address) => Some(*address),
-        PeerEndpoint::Interface(_) => None,
+        PeerEndpoint::LinkLocal(..) | PeerEndpoint::Interface(_) => None,
+    }
+}
+
+/// The interface that a peer is known to be on.
+pub(super) fn interface(config: &BgpPeer) -> Option<&str> {
+    match &config.endpoint {
+        PeerEndpoint::Address(_) => None,
+        PeerEndpoint::LinkLocal(_, name) | PeerEndpoint::Interface(name) => Some(name),
     }
 }
 
 /// The interface of an unnumbered peer.
-pub(super) fn interface(config: &BgpPeer) -> Option<&str> {
+pub(super) fn unnumbered(config: &BgpPeer) -> Option<&str> {
     match &config.endpoint {
-        PeerEndpoint::Address(_) => None,
+        PeerEndpoint::Address(_) | PeerEndpoint::LinkLocal(..) => None,
         PeerEndpoint::Interface(name) => Some(name),
     }
 }

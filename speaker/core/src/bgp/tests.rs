@@ -10,7 +10,7 @@ use std::time::Duration;
 use ironlb_bgp::{Connection, State};
 use ironlb_model::bgp::{Password, PeerEndpoint};
 use ironlb_model::node::EXCLUDE_LABEL;
-use ironlb_model::{BgpPeer, Config, Link, Name, Node, Time};
+use ironlb_model::{BfdProfile, BgpPeer, Config, Link, Name, Node, Time};
 
 use crate::fixtures::{bgp, config, ip, key, link, node, peer, pool, service, slice};
 use crate::peers::{Distance, News, Passphrase, PeerInput, PeerOutput, Target};
@@ -213,6 +213,14 @@ impl Rig {
         news.collect()
     }
 
+    /// The BFD session that was asked for.
+    fn watch(&self) -> Option<ironlb_bfd::Key> {
+        self.said.iter().find_map(|output| match output {
+            Output::Peer(PeerOutput::Watch { key, .. }) => Some(*key),
+            _ => None,
+        })
+    }
+
     fn is_finished(&self) -> bool {
         let finished = |output: &Output| *output == Output::Peer(PeerOutput::Finished);
         self.said.iter().any(finished)
@@ -241,6 +249,20 @@ fn with_peers(peers: impl IntoIterator<Item = BgpPeer>) -> Config {
     let named = |peer: BgpPeer| (peer.name.clone(), peer);
     config.peers = peers.into_iter().map(named).collect();
     config
+}
+
+/// A BFDProfile.
+fn fast() -> BfdProfile {
+    BfdProfile {
+        name: "fast".into(),
+        detect_multiplier: 3,
+        receive_interval: Duration::from_millis(50),
+        transmit_interval: Duration::from_millis(50),
+        echo_interval: Duration::from_millis(50),
+        echo: false,
+        passive: false,
+        minimum_ttl: 254,
+    }
 }
 
 fn excluded() -> Node {
@@ -464,6 +486,44 @@ fn an_unnumbered_peer_is_spoken_with_once_it_was_heard() {
 }
 
 #[test]
+fn a_link_local_peer_is_spoken_with_on_its_interface_once_that_is_there() {
+    let mut config = with_peers([]);
+    let mut next_door = peer("tor");
+    next_door.endpoint = PeerEndpoint::LinkLocal("fe80::1".parse().unwrap(), "eth1".to_owned());
+    next_door.listen_port = Some(1790);
+    next_door.bfd_profile = Some("fast".into());
+    // Anywhere, if it were not for the address.
+    next_door.peer_asn = ironlb_model::bgp::PeerAsn::Internal;
+    config.bfd_profiles.insert("fast".into(), fast());
+    config.peers.insert("tor".into(), next_door);
+    let mut rig = Rig::announcing(config);
+    assert_eq!(rig.router("tor").peer.state(), State::Active);
+    let mut link = link(7, "eth1");
+    link.addresses = vec![(ip("fe80::b"), 64)];
+    rig.feed(Input::LinkApplied(link));
+    let asked = rig.said.iter().find_map(|output| match output {
+        Output::Peer(PeerOutput::Connect { target, .. }) => Some(target.clone()),
+        _ => None,
+    });
+    let target = asked.unwrap();
+    assert_eq!(target.remote, socket("[fe80::1%7]:179"));
+    assert_eq!(target.distance, Distance::Connected);
+    let key = rig.watch().unwrap();
+    assert_eq!((key.interface, key.multihop), (Some(7), false));
+    for (number, from, expected) in [(1, "[fe80::1%2]:9", false), (2, "[fe80::1%7]:9", true)] {
+        let (local, remote) = (socket("[fe80::b%7]:1790"), socket(from));
+        rig.said.clear();
+        rig.feed(Input::Peer(PeerInput::Accepted {
+            number,
+            local,
+            remote,
+        }));
+        let adopted = |output: &Output| matches!(output, Output::Peer(PeerOutput::Adopt { .. }));
+        assert_eq!(rig.said.iter().any(adopted), expected, "{from}");
+    }
+}
+
+#[test]
 fn a_stranger_is_refused_and_a_peer_that_may_connect_is_let_in() {
     let mut passive = peer("tor");
     passive.passive = true;
@@ -549,24 +609,10 @@ fn a_peer_that_bfd_has_lost_is_left_at_once() {
     let mut config = with_peers([]);
     let mut watched = peer("tor");
     watched.bfd_profile = Some("fast".into());
-    let profile = ironlb_model::BfdProfile {
-        name: "fast".into(),
-        detect_multiplier: 3,
-        receive_interval: Duration::from_millis(50),
-        transmit_interval: Duration::from_millis(50),
-        echo_interval: Duration::from_millis(50),
-        echo: false,
-        passive: false,
-        minimum_ttl: 254,
-    };
-    config.bfd_profiles.insert("fast".into(), profile);
+    config.bfd_profiles.insert("fast".into(), fast());
     config.peers.insert("tor".into(), watched);
     let mut rig = Rig::announcing(config);
-    let watch = rig.said.iter().find_map(|output| match output {
-        Output::Peer(PeerOutput::Watch { key, .. }) => Some(*key),
-        _ => None,
-    });
-    let key = watch.unwrap();
+    let key = rig.watch().unwrap();
     assert_eq!(key.peer, ip("198.51.100.1"));
     assert!(!key.multihop);
     rig.news();
