@@ -5,11 +5,9 @@
 //! /proc/self/task: what the kernel spends on dropping frames is charged to whoever sends them here, and to the network card's
 //! interrupt on real machines.
 
-use std::fs;
 use std::future::poll_fn;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,14 +19,12 @@ use ironlb_l2::ethernet::{ARP, Frame};
 use ironlb_l2::{Holding, Interfaces, Port, Responder};
 use ironlb_lab::{Host, Lab, Link, Switch};
 use ironlb_model::config::Gratuitous;
-use ironlb_model::{
-    Config, Endpoint, EndpointSlice, Ingress, L2Advertisement, Mac, Node, Pool, Range, Service,
-    ServiceKey, SliceKey, Time,
-};
-use ironlb_speaker::drive::{self, Running};
-use ironlb_speaker_core::{Input, Settings, Speaker};
+use ironlb_model::{Config, L2Advertisement, Mac, Pool, Range, Time};
+use ironlb_speaker::drive::Running;
 use ironlb_sys::packet::{Batch, PacketSocket, Protocol};
 
+use crate::node;
+use crate::proc::thread_time;
 use crate::report::{Measurement, Report, median, median_seconds};
 
 pub(crate) fn run(report: &Report) -> anyhow::Result<()> {
@@ -172,20 +168,22 @@ impl Wire {
     fn new() -> anyhow::Result<Self> {
         let lab = Lab::new("bench-arp")?;
         let lan = lab.switch("lan")?;
-        let node = lab.host("node")?;
+        let host = lab.host("node")?;
         let station = lab.host("station")?;
-        node.connect(&lan, "eth0", &["10.0.0.1/24"])?;
+        host.connect(&lan, "eth0", &["10.0.0.1/24"])?;
         let link = station.connect(&lan, "eth0", &["10.0.0.2/24"])?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let addresses = (0..1_000).map(|number| Ipv4Addr::from_bits(VIP.to_bits() + number));
+        let (_, speaker) = node::start(&host, &runtime, config()?, addresses)?;
         let wire = Self {
-            speaker: Some(start(&node, &runtime)?),
+            speaker: Some(speaker),
             asking: open(&station, &link, &runtime)?,
             flooding: Arc::new(open(&station, &link, &runtime)?),
             runtime,
             mac: link.mac(),
-            _hosts: [node, station],
+            _hosts: [host, station],
             _lan: lan,
             _lab: lab,
         };
@@ -215,7 +213,7 @@ impl Wire {
     }
 
     fn ask_for_a_while(&self) -> anyhow::Result<Flooded> {
-        let (start, before) = (Instant::now(), speaker_time()?);
+        let (start, before) = (Instant::now(), thread_time(node::THREAD)?);
         let (mut answers, mut kernel, mut lost) = (Vec::new(), Vec::new(), 0.0);
         for number in 0..REQUESTS {
             match self.ask(VIP)? {
@@ -226,7 +224,8 @@ impl Wire {
             let next = start + FLOOD.mul_f64(number as f64 / REQUESTS as f64);
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
-        let busy = (speaker_time()? - before).as_secs_f64() / start.elapsed().as_secs_f64();
+        let busy =
+            (thread_time(node::THREAD)? - before).as_secs_f64() / start.elapsed().as_secs_f64();
         Ok(Flooded {
             rate: 0.0,
             busy,
@@ -282,56 +281,6 @@ fn pour(socket: &PacketSocket, frame: &[u8], stop: &AtomicBool) -> f64 {
     sent / start.elapsed().as_secs_f64()
 }
 
-/// A speaker that announces a thousand addresses from `host`.
-fn start(host: &Host, runtime: &tokio::runtime::Runtime) -> anyhow::Result<Running> {
-    let speaker = Speaker::new(Settings {
-        node: "n1".into(),
-        class: None,
-        ignore_exclude_label: false,
-        excluded_interfaces: Vec::new(),
-    });
-    let (client, _reports, ends) = drive::channels();
-    let running = host.in_namespace(move || drive::start(speaker, ends))??;
-    let node = Node {
-        name: "n1".into(),
-        ..Node::default()
-    };
-    let mut inputs = vec![
-        Input::Config(Arc::new(config()?)),
-        Input::NodeApplied(node),
-        Input::Synced,
-    ];
-    for number in 0..1_000 {
-        let name = format!("service-{number}");
-        let key = ServiceKey::new("default", name.as_str());
-        inputs.push(Input::EndpointsApplied(EndpointSlice {
-            key: SliceKey::new("default", name.as_str()),
-            service: key.clone(),
-            endpoints: vec![Endpoint {
-                node: Some("n1".into()),
-                serving: true,
-                addresses: Vec::new(),
-            }],
-            ports: Vec::new(),
-        }));
-        let ingress = Ingress {
-            ip: Ipv4Addr::from_bits(VIP.to_bits() + number).to_string(),
-            hostname: String::new(),
-        };
-        inputs.push(Input::ServiceApplied(Box::new(Service {
-            ingress: vec![ingress],
-            ..Service::new(key)
-        })));
-    }
-    runtime.block_on(async {
-        for input in inputs {
-            client.send(input).await?;
-        }
-        anyhow::Ok(())
-    })?;
-    Ok(running)
-}
-
 fn config() -> anyhow::Result<Config> {
     let range = Range::new(VIP.into(), IpAddr::V4(Ipv4Addr::new(10, 0, 255, 255)));
     let pool = Pool::new("pool", vec![range.context("a range")?]);
@@ -354,25 +303,6 @@ fn open(
         PacketSocket::open(index, Protocol::Arp)
     })?;
     Ok(socket?)
-}
-
-/// How long the speaker's thread has been on a CPU.
-fn speaker_time() -> anyhow::Result<Duration> {
-    let task = speaker_task()?;
-    let statistics = fs::read_to_string(task.join("schedstat"))?;
-    let nanoseconds = statistics.split_whitespace().next();
-    let nanoseconds = nanoseconds.context("a number in schedstat")?.parse()?;
-    Ok(Duration::from_nanos(nanoseconds))
-}
-
-fn speaker_task() -> anyhow::Result<PathBuf> {
-    for task in fs::read_dir("/proc/self/task")? {
-        let path = task?.path();
-        if fs::read_to_string(path.join("comm"))?.trim() == "speaker" {
-            return Ok(path);
-        }
-    }
-    bail!("the speaker's thread has ended")
 }
 
 fn percentile_99(mut values: Vec<f64>) -> anyhow::Result<f64> {

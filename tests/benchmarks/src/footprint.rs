@@ -1,8 +1,8 @@
 //! How big the product is: on disk, and in memory with many Services.
 
-use anyhow::Context;
 use ironlb_lab::Process;
 
+use crate::proc::{Field, PEAK, PROPORTIONAL, RESIDENT, megabytes};
 use crate::product::{CONTROLLER_PORT, Product, SPEAKER_PORT, wait_until_quiet};
 use crate::report::{Measurement, Report};
 
@@ -46,12 +46,12 @@ impl Processes {
             ("speaker", &self.speaker, 25.0),
         ] {
             wait_until_quiet(process)?;
-            let say = |what, field| -> anyhow::Result<Measurement> {
+            let say = |what, field: Field| -> anyhow::Result<Measurement> {
                 let case = format!("{name}, {after}: {what}");
                 Ok(Measurement::new(
                     case,
                     SERVICES as u64,
-                    megabytes(process, field)?,
+                    megabytes(process.id(), field)?,
                     "MB",
                 ))
             };
@@ -70,24 +70,4 @@ impl Processes {
     }
 }
 
-/// A file and a field of /proc/PID, proc_pid_status(5) and proc_pid_smaps_rollup(5).
-type Field = (&'static str, &'static str);
-
-/// In millions of bytes. The kernel's `kB` are 1,024 bytes.
-fn megabytes(process: &Process, (file, field): Field) -> anyhow::Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{}/{file}", process.id()))?;
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    let value = value.and_then(|value| value.trim().strip_suffix(" kB"));
-    let kibibytes: f64 = value
-        .with_context(|| format!("no {field} in {file}"))?
-        .parse()?;
-    Ok(kibibytes * 1_024.0 / 1e6)
-}
-
 const SERVICES: usize = 2_000;
-const RESIDENT: Field = ("status", "VmRSS");
-const PEAK: Field = ("status", "VmHWM");
-/// As resident, but of a page that other processes use too, such as the program's own, only a share.
-const PROPORTIONAL: Field = ("smaps_rollup", "Pss");

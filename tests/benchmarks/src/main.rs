@@ -1,15 +1,20 @@
 //! Measures what the documentation claims, and compares it with the figures asked for.
 //!
 //! `tests/bench NAME... [-o json]`. To add a benchmark, add a module with a `run(&Report)` and a line to [`BENCHES`].
-//! It measures ironlb alone: what peers need was measured elsewhere, on their own.
+//! Beside routers of other projects it measures BGP and BFD; elsewhere ironlb alone: what others need for the same work was measured on
+//! its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod allocate;
 mod arp;
+mod bfd;
+mod bgp;
 mod cluster;
 mod config;
 mod dist;
 mod footprint;
+mod node;
+mod proc;
 mod product;
 mod report;
 
@@ -38,6 +43,16 @@ const BENCHES: &[Bench] = &[
         "arp",
         "requests: one decision, and answers on a flooded wire",
         arp::run,
+    ),
+    (
+        "bfd",
+        "sessions with FRR: a cut cable, and ten minutes on a busy machine",
+        bfd::run,
+    ),
+    (
+        "bgp",
+        "routes to routers, beside BIRD, GoBGP and ExaBGP; a change; a hundred peers",
+        bgp::run,
     ),
     (
         "config",

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::dist;
+use crate::proc::process_time;
 
 /// A cluster with one node, a pool of 65,536 addresses for the namespace [`NAMESPACE`], the roles of `deploy/`, and nothing of
 /// ironlb running. kube-proxy does not run either: it would take the machine from what is measured.
@@ -287,11 +288,11 @@ impl Addresses {
 
 /// Waits until a process has done next to nothing for [`QUIET`].
 pub(crate) fn wait_until_quiet(process: &Process) -> anyhow::Result<()> {
-    let (mut since, mut before) = (Instant::now(), processor_time(process)?);
+    let (mut since, mut before) = (Instant::now(), process_time(process.id())?);
     let what = format!("{} has nothing to do", process.name());
     eventually_ok(&what, PATIENCE, || {
-        let now = processor_time(process).map_err(|error| error.to_string())?;
-        if now > before + IDLE_TICKS {
+        let now = process_time(process.id()).map_err(|error| error.to_string())?;
+        if now > before + IDLE {
             (since, before) = (Instant::now(), now);
         }
         if since.elapsed() >= QUIET {
@@ -302,14 +303,6 @@ pub(crate) fn wait_until_quiet(process: &Process) -> anyhow::Result<()> {
         .map_err(str::to_owned)
     })?;
     Ok(())
-}
-
-/// In clock ticks, a hundredth of a second each: utime and stime of proc_pid_stat(5).
-fn processor_time(process: &Process) -> anyhow::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
-    let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
-    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
-    Ok(ticks.sum::<Result<_, _>>()?)
 }
 
 async fn create(client: &Client, url: String, object: &Value) -> kube::Result<()> {
@@ -400,4 +393,4 @@ const AT_ONCE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(240);
 const QUIET: Duration = Duration::from_secs(5);
 /// Of [`QUIET`]: a timer may fire.
-const IDLE_TICKS: u64 = 5;
+const IDLE: Duration = Duration::from_millis(50);

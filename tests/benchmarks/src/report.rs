@@ -140,6 +140,8 @@ fn readable(value: f64, unit: &str) -> String {
         "s" if value < 1.0 => format!("{:.2} ms", value * 1e3),
         "s" => format!("{value:.2} s"),
         "MB" => format!("{value:.1} MB"),
+        "B" if value < 100.0 => format!("{value:.2} B"),
+        "%" => format!("{value:.2} %"),
         _ => format!("{value:.0} {unit}"),
     }
 }
