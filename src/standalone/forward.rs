@@ -16,16 +16,21 @@ use ironlb_model::Family;
 use ironlb_sys::netfilter::{Error as NetfilterError, Netfilter};
 use tokio::sync::oneshot;
 
-/// The forwarding rules of this node. They go when this is dropped; when the process is killed they stay, and the next
-/// one replaces them: what is forwarded goes on.
+/// The forwarding rules of this node. They go when this is dropped; when the process is killed, or after [`Self::keep`], they
+/// stay, and the next one replaces them: what is forwarded goes on.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     wanted: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is wanted, and whom to tell when it has been tried.
-type Order = (Ruleset, oneshot::Sender<()>);
+/// What the thread is to do.
+enum Order {
+    /// What is wanted, and whom to tell when it has been tried.
+    Set(Ruleset, oneshot::Sender<()>),
+    /// Leave everything in place and end.
+    Keep,
+}
 
 /// Why nothing can be forwarded.
 #[derive(Debug, thiserror::Error)]
@@ -68,10 +73,17 @@ impl Forwarder {
     pub(crate) async fn set(&self, wanted: Ruleset) {
         let (done, tried) = oneshot::channel();
         if let Some(sender) = &self.wanted
-            && sender.send((wanted, done)).is_ok()
+            && sender.send(Order::Set(wanted, done)).is_ok()
         {
             // Without an answer there is nothing to wait for.
             let _ = tried.await;
+        }
+    }
+
+    /// Leaves the rules in force for the next process.
+    pub(crate) fn keep(self) {
+        if let Some(sender) = &self.wanted {
+            let _ = sender.send(Order::Keep);
         }
     }
 }
@@ -100,7 +112,8 @@ impl Table {
             // Whoever waits is told when this is dropped.
             let mut _waiting = None;
             match orders.recv_timeout(CHECK) {
-                Ok((ruleset, done)) => (latest, _waiting) = (Some(ruleset), Some(done)),
+                Ok(Order::Set(ruleset, done)) => (latest, _waiting) = (Some(ruleset), Some(done)),
+                Ok(Order::Keep) => return,
                 Err(RecvTimeoutError::Timeout) => self.check(&mut latest),
                 Err(RecvTimeoutError::Disconnected) => return self.remove(),
             }

@@ -70,7 +70,7 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Forward {
-    /// By nftables, in a table of its own (inet ironlb) that goes when the process ends
+    /// By nftables, in a table of its own (inet ironlb) that goes when the process ends, unless BGP peers keep its routes over a restart
     Nftables,
     /// Not: something else does, such as kube-proxy, or the Service's address is on the host itself
     None,
@@ -132,6 +132,13 @@ pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Resul
                 looked = Instant::now();
             }
         }
+    }
+    if let Some(forwarder) = forwarder
+        && client
+            .ask(|speaker, _| speaker.would_leave_routes())
+            .await?
+    {
+        forwarder.keep();
     }
     speaker.stop().await.context("the speaker stopped badly")
 }

@@ -262,6 +262,12 @@ impl Bgp {
         done
     }
 
+    /// Whether routes would be left with a peer, were the process to end now.
+    pub(crate) fn would_leave_routes(&self) -> bool {
+        let mut all = self.neighbours.values();
+        !self.leave.is_excluded() && all.any(Neighbour::would_keep_routes)
+    }
+
     /// How the peers are, for people and metrics.
     pub(crate) fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
         let all = self.neighbours.iter();

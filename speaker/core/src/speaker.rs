@@ -168,6 +168,12 @@ impl Speaker {
         services.flat_map(|(key, offers)| ips(offers).map(move |ip| (key, ip)))
     }
 
+    /// Whether BGP peers would keep routes to this node over a restart (RFC 4724), were the process to end now: then traffic goes on to
+    /// come, and should be forwarded, until the next process takes over.
+    pub fn would_leave_routes(&self) -> bool {
+        self.bgp.would_leave_routes()
+    }
+
     /// How the BGP peers of this node are.
     pub fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
         self.bgp.peers()

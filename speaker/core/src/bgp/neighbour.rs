@@ -89,11 +89,14 @@ impl Neighbour {
     /// Whether our routes are left with it when the process ends, as it is about to: it was asked to keep them, and has
     /// said that it does.
     pub(super) fn keeps_routes(&self, leave: &Leave) -> bool {
-        let agrees = || {
-            let agreement = self.session.status().agreement;
-            agreement.is_some_and(|agreement| agreement.peer_keeps_routes())
-        };
-        leave.leaves_routes() && self.config.graceful_restart && agrees()
+        leave.leaves_routes() && self.would_keep_routes()
+    }
+
+    /// Whether our routes would be left with it, were the process to end.
+    pub(super) fn would_keep_routes(&self) -> bool {
+        let agreement = self.session.status().agreement;
+        let agrees = agreement.is_some_and(|agreement| agreement.peer_keeps_routes());
+        self.config.graceful_restart && agrees
     }
 
     /// These routes cannot be told to it. Says so of those of which it was not said before.

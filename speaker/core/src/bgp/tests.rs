@@ -343,8 +343,11 @@ fn each_peer_is_told_what_its_advertisements_are_for() {
 
 #[test]
 fn an_excluded_node_says_that_it_leaves_and_then_withdraws_and_keeps_the_session() {
-    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    let mut asked = peer("tor");
+    asked.graceful_restart = true;
+    let mut rig = Rig::announcing(with_peers([asked]));
     rig.feed(Input::NodeApplied(excluded()));
+    assert!(!rig.speaker.would_leave_routes());
     rig.run(Duration::from_secs(4));
     assert_eq!(
         rig.router("tor").communities("192.0.2.1/32"),
@@ -398,6 +401,7 @@ fn a_peer_that_was_asked_to_keeps_the_routes_of_a_process_that_ends() {
     let mut restarting = peer("tor");
     restarting.graceful_restart = true;
     let mut rig = Rig::announcing(with_peers([restarting]));
+    assert!(rig.speaker.would_leave_routes());
     let before = rig.router("tor").updates;
     rig.feed(Input::Peer(PeerInput::Shutdown));
     assert!(rig.is_finished());
@@ -636,6 +640,7 @@ fn a_peer_that_cannot_keep_routes_is_taken_leave_of_although_it_was_asked_to() {
     rig.feed(Input::EndpointsApplied(slice("web", "web", &["n1"])));
     rig.feed(Input::Synced);
     rig.run(Duration::from_secs(1));
+    assert!(!rig.speaker.would_leave_routes());
     rig.feed(Input::Peer(PeerInput::Shutdown));
     rig.run(Duration::from_secs(4));
     assert!(!rig.is_finished());
