@@ -11,5 +11,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod dual_tor;
 mod fabric;
 mod single_tor;
+mod steady;
