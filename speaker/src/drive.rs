@@ -83,6 +83,13 @@ pub enum Report {
     Layer2(Layer2Status),
     /// To which BGP peers a Service is announced from here.
     Bgp(BgpStatus),
+    /// A session with a BGP peer cannot be tried.
+    Waiting {
+        /// The peer.
+        peer: Name,
+        /// What is missing, and what the operator can do about it.
+        why: String,
+    },
 }
 
 /// The speaker's ends of its channels.
@@ -277,7 +284,12 @@ fn perform(
         Output::Peer(PeerOutput::Frame { interface, frame }) => {
             sockets.send_by(interface, Protocol::RouterDiscovery, &frame);
         }
-        Output::Peer(PeerOutput::Session { peer, news }) => log(&peer, &news),
+        Output::Peer(PeerOutput::Session { peer, news }) => {
+            log(&peer, &news);
+            if let News::Waiting(why) = news {
+                drop(reports.send(Report::Waiting { peer, why }));
+            }
+        }
         Output::Peer(output) => peers.perform(output),
     }
     Ok(())
@@ -293,6 +305,8 @@ fn log(peer: &Name, news: &News) {
             others,
             why,
         } => warn!(peer = &**peer, %prefix, others, why, "a route cannot be told to the peer"),
+        News::Waiting(why) => warn!(peer = &**peer, why, "BGP peer waits"),
+        News::Found => info!(peer = &**peer, "BGP peer waits no longer"),
     }
 }
 

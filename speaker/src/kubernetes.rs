@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ironlb_model::bgp::Password;
-use ironlb_speaker_core::peers::{Passphrase, PeerInput};
+use ironlb_model::{Event, EventKind, Name};
+use ironlb_speaker_core::peers::{Passphrase, PeerInput, Secret};
 use ironlb_speaker_core::{Input, Speaker};
 use ironlb_watch::Metrics as ApiMetrics;
 use ironlb_watch::admin::{Admin, AdminArgs};
 use ironlb_watch::sources::{CONFIGURATION, ENDPOINT_SLICE, NODE, SERVICE};
-use ironlb_watch::{Access, Barrier, Component, Recorder, Reporter, Sources, Uids, Update};
+use ironlb_watch::{
+    Access, Barrier, Component, Recorder, Reporter, Sources, Subject, Uids, Update,
+};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -70,7 +73,7 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     let nodes = Uids::default();
     sources.nodes(nodes.clone());
     let component = Component::Speaker(node.as_str().into(), nodes.clone());
-    sources.configuration(&namespace, component);
+    let configured = sources.configuration(&namespace, component);
 
     let (speaker_client, reports, ends) = drive::channels();
     let mut speaker = drive::start(Speaker::new(args.speaker.settings(&node)?), ends)?;
@@ -87,7 +90,13 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     };
     let (layer2, layer2_keeper) = keep(Kind::Layer2);
     let (bgp, bgp_keeper) = keep(Kind::Bgp);
-    tokio::spawn(hand_on(reports, recorder, layer2, bgp));
+    let teller = Teller {
+        recorder,
+        namespace,
+        node,
+        configured,
+    };
+    tokio::spawn(hand_on(reports, teller, layer2, bgp));
 
     let ended = tokio::select! {
         () = tell(updates, speaker_client, barrier) => Err(anyhow::anyhow!("the speaker's sources have ended")),
@@ -126,9 +135,9 @@ fn input(update: Update, barrier: &Barrier) -> Option<Input> {
         Update::EndpointsDeleted(slice) => Input::EndpointsDeleted(slice),
         Update::Secret(name, password) => Input::Peer(PeerInput::Secret {
             name,
-            password: password.and_then(|password| match password {
-                Password::Plain(text) => Some(Passphrase(text.into())),
-                Password::None | Password::Secret(_) => None,
+            secret: password.map(|password| match password {
+                Password::Plain(text) => Secret::Password(Passphrase(text.into())),
+                Password::None | Password::Secret(_) => Secret::Empty,
             }),
         }),
         Update::Read(source) if barrier.read(source) => {
@@ -139,18 +148,47 @@ fn input(update: Update, barrier: &Barrier) -> Option<Input> {
     })
 }
 
+/// Tells of Services and of BGP peers by Events.
+struct Teller {
+    recorder: Recorder,
+    namespace: String,
+    node: String,
+    /// The uids of the configuration's objects.
+    configured: Uids<String>,
+}
+
+impl Teller {
+    fn event(&self, event: Event) {
+        tracing::info!(service = %event.service, reason = event.reason, "{}", event.message);
+        self.recorder.record(event);
+    }
+
+    /// A session with a peer cannot be tried, which the log has said. Only a BGPPeer has what a peer may wait for, not a legacy one.
+    fn waiting(&self, peer: &Name, why: &str) {
+        let kind = "BGPPeer";
+        let uid = self.configured.of(&format!("{kind}/{peer}"));
+        let subject = Subject::of_configuration(kind, &self.namespace, peer, uid);
+        let message = format!("node {:?} has no session with this peer: {why}", self.node);
+        self.recorder
+            .record_about(subject, EventKind::Warning, "peerWaiting", message);
+    }
+}
+
 /// Hands on what the speaker reports to those who tell the API.
 async fn hand_on(
     mut reports: mpsc::UnboundedReceiver<Report>,
-    recorder: Recorder,
+    teller: Teller,
     layer2: mpsc::Sender<statuses::Report>,
     bgp: mpsc::Sender<statuses::Report>,
 ) {
     while let Some(report) = reports.recv().await {
         let handed_on = match report {
             Report::Event(event) => {
-                tracing::info!(service = %event.service, reason = event.reason, "{}", event.message);
-                recorder.record(event);
+                teller.event(event);
+                continue;
+            }
+            Report::Waiting { peer, why } => {
+                teller.waiting(&peer, &why);
                 continue;
             }
             Report::Layer2(status) => {

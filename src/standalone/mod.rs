@@ -239,6 +239,8 @@ fn is_close_after_write(event: &notify::Event) -> bool {
 fn log(report: Report) {
     match report {
         Report::Event(event) => record::log(&event),
+        // Has been logged.
+        Report::Waiting { .. } => {}
         Report::Layer2(status) => {
             let service = status.service;
             match status.interfaces {

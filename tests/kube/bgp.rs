@@ -8,6 +8,7 @@ use ironlb_lab::router::{Frr, Router};
 use ironlb_lab::{Host, eventually, eventually_ok, needs_the_lab};
 use serde_json::{Value, json};
 
+use crate::events::events;
 use crate::product::{NAMESPACE, PATIENCE, Product, Tenant, shared};
 
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 0));
@@ -19,7 +20,7 @@ fn a_client_behind_a_router_is_served_over_equal_paths_and_local_ones_where_the_
     let tenant = Tenant::new(&product, "routed", 7);
     tenant.set_pool(&["203.0.113.0/29"]);
     let router = router(&product);
-    let _configured = Configured::new(&product);
+    let _configured = configured(&product);
     tenant.pod("n1", "web", "a");
     let other = tenant.pod("n2", "web", "b");
     tenant.service("web", &json!({}));
@@ -86,6 +87,68 @@ fn a_client_behind_a_router_is_served_over_equal_paths_and_local_ones_where_the_
     paths(&[]);
 }
 
+#[test]
+fn a_peer_that_waits_for_its_password_is_told_on_its_object() {
+    needs_the_lab!();
+    let product = shared();
+    let api = product.cluster.api();
+    let metadata = json!({ "name": "waiting", "namespace": NAMESPACE });
+    let _deleted = Deleted(
+        &product,
+        "waiting",
+        &["metallb.io/v1beta2/BGPPeer", "v1/Secret"],
+    );
+    let peer = json!({
+        "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": metadata,
+        "spec": {
+            "myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.88", "passwordSecret": { "name": "waiting" },
+            "nodeSelectors": [{ "matchLabels": { "kubernetes.io/hostname": "n1" } }],
+        },
+    });
+    let peer = api.apply_object(&peer).unwrap();
+    let told = |what: &str| {
+        eventually_ok(what, PATIENCE, || {
+            let events = events(&product, NAMESPACE, "waiting");
+            let found = events.iter().find(|event| {
+                let message = event["message"].as_str();
+                message.is_some_and(|message| message.contains(what))
+            });
+            found.cloned().ok_or_else(|| format!("{events:#?}"))
+        })
+        .unwrap()
+    };
+    let event = told("there is no Secret \"waiting\"");
+    assert_eq!(event["reason"], "peerWaiting");
+    assert_eq!(event["involvedObject"]["kind"], "BGPPeer");
+    assert_eq!(event["involvedObject"]["uid"], peer["metadata"]["uid"]);
+    let message = event["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("node \"n1\" has no session"),
+        "{message}"
+    );
+    let n1 = product.cluster.node("n1").unwrap().host();
+    let metrics = n1
+        .http_get("127.0.0.1:7472".parse().unwrap(), "/metrics")
+        .unwrap();
+    let down = "metallb_bgp_session_up{peer=\"10.0.0.88:179\"} 0";
+    assert!(metrics.lines().any(|line| line == down), "{metrics}");
+
+    let secret = |key: &str| {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": metadata,
+            "type": "kubernetes.io/basic-auth", "stringData": { key: "hunter2" },
+        });
+        api.apply_object(&secret).unwrap();
+    };
+    secret("username");
+    told("the Secret \"waiting\" has no password");
+    secret("password");
+    let speaker = product.speaker("n1");
+    speaker
+        .wait_for_line("BGP peer waits no longer", PATIENCE)
+        .unwrap();
+}
+
 /// A router on the cluster's segment, and a client behind it.
 struct Behind {
     tor: Router,
@@ -113,44 +176,45 @@ fn router(product: &Product) -> Behind {
     Behind { tor, client }
 }
 
-/// The peer, its password and the advertisement; all go with this.
-struct Configured<'a>(&'a Product);
-
-impl<'a> Configured<'a> {
-    fn new(product: &'a Product) -> Self {
-        let configured = Self(product);
-        let metadata = json!({ "name": "routed", "namespace": NAMESPACE });
-        for object in [
-            json!({
-                "apiVersion": "v1", "kind": "Secret", "metadata": metadata,
-                "type": "kubernetes.io/basic-auth", "stringData": { "password": "hunter2" },
-            }),
-            json!({
-                "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": metadata,
-                "spec": {
-                    "myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.89",
-                    "passwordSecret": { "name": "routed" },
-                },
-            }),
-            json!({
-                "apiVersion": "metallb.io/v1beta1", "kind": "BGPAdvertisement", "metadata": metadata,
-                "spec": { "ipAddressPools": ["routed"] },
-            }),
-        ] {
-            product.cluster.api().apply_object(&object).unwrap();
-        }
-        configured
+/// Has the peer, its password and the advertisement; all go with what is given.
+fn configured(product: &Product) -> Deleted<'_> {
+    let kinds = &[
+        "metallb.io/v1beta1/BGPAdvertisement",
+        "metallb.io/v1beta2/BGPPeer",
+        "v1/Secret",
+    ];
+    let configured = Deleted(product, "routed", kinds);
+    let metadata = json!({ "name": "routed", "namespace": NAMESPACE });
+    for object in [
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": metadata,
+            "type": "kubernetes.io/basic-auth", "stringData": { "password": "hunter2" },
+        }),
+        json!({
+            "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": metadata,
+            "spec": {
+                "myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.89",
+                "passwordSecret": { "name": "routed" },
+            },
+        }),
+        json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "BGPAdvertisement", "metadata": metadata,
+            "spec": { "ipAddressPools": ["routed"] },
+        }),
+    ] {
+        product.cluster.api().apply_object(&object).unwrap();
     }
+    configured
 }
 
-impl Drop for Configured<'_> {
+/// Deletes objects of this name and these kinds, whatever becomes of the test.
+struct Deleted<'a>(&'a Product, &'static str, &'static [&'static str]);
+
+impl Drop for Deleted<'_> {
     fn drop(&mut self) {
-        for kind in [
-            "metallb.io/v1beta1/BGPAdvertisement",
-            "metallb.io/v1beta2/BGPPeer",
-            "v1/Secret",
-        ] {
-            let _ = self.0.cluster.api().delete(kind, NAMESPACE, "routed");
+        let Self(product, name, kinds) = self;
+        for kind in *kinds {
+            let _ = product.cluster.api().delete(kind, NAMESPACE, name);
         }
     }
 }

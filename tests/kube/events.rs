@@ -155,7 +155,7 @@ impl Drop for Deleted<'_> {
 }
 
 /// The Events about an object.
-fn events(product: &Product, namespace: &str, object: &str) -> Vec<Value> {
+pub(crate) fn events(product: &Product, namespace: &str, object: &str) -> Vec<Value> {
     let mut events = product
         .cluster
         .api()

@@ -209,6 +209,11 @@ pub enum Password {
     Secret(String),
 }
 
+impl Password {
+    /// How many bytes Linux takes at most as the key of TCP MD5 (RFC 2385); one at least.
+    pub const LONGEST: usize = 80;
+}
+
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

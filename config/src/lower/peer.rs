@@ -334,7 +334,7 @@ fn password(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) -> Passwor
             Password::None
         }
         (Some(plain), None) => {
-            if plain.len() > MD5_KEY_BYTES {
+            if plain.len() > Password::LONGEST {
                 let message = format!("has {} bytes; at most 80 are allowed", plain.len());
                 report.add(&at.key("password"), message);
             }
@@ -438,6 +438,3 @@ const ASN: std::ops::RangeInclusive<i64> = 1..=4_294_967_295;
 const CONNECT_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(65_535));
 
 const DRAIN_TIME: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3_600));
-
-/// The longest key that Linux takes for TCP MD5 (RFC 2385).
-const MD5_KEY_BYTES: usize = 80;

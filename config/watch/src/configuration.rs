@@ -32,14 +32,14 @@ enum Said {
     Read(ObjectKind),
 }
 
-/// The tasks that follow the configuration in `namespace` and tell it to `listener`.
+/// The tasks that follow the configuration in `namespace` and tell it to `listener`, and the uids of its objects, by `Kind/name`.
 pub(crate) fn start(
     client: &Client,
     namespace: &str,
     component: Component,
     metrics: &Metrics,
     listener: mpsc::Sender<Update>,
-) -> JoinSet<()> {
+) -> (JoinSet<()>, Uids<String>) {
     let (sender, said) = mpsc::channel(QUEUE);
     let mut watches = Watches {
         client,
@@ -63,7 +63,7 @@ pub(crate) fn start(
         client.clone(),
         namespace.to_owned(),
         component,
-        uids,
+        uids.clone(),
         reported,
     ));
     let gatherer = Gatherer {
@@ -75,7 +75,7 @@ pub(crate) fn start(
         in_force: None,
     };
     tasks.spawn(gatherer.run(said));
-    tasks
+    (tasks, uids)
 }
 
 struct Watches<'a> {

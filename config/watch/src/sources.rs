@@ -37,7 +37,8 @@ pub enum Update {
     EndpointsApplied(EndpointSlice),
     /// An EndpointSlice is gone.
     EndpointsDeleted(SliceKey),
-    /// A Secret with a password, by its name, is there, or has changed; `None` when it is gone or has none.
+    /// A Secret of the type that passwords are in, by its name, is there, or has changed: with its password, or with none; `None` when
+    /// it is gone.
     Secret(String, Option<Password>),
     /// A source, by its name, has said all that there was at the start.
     Read(&'static str),
@@ -181,7 +182,7 @@ impl Sources {
             |change: Change<Secret>| match change {
                 Change::Applied(secret) => {
                     let name = secret.metadata.name.clone().unwrap_or_default();
-                    Some(Update::Secret(name, password(&secret)))
+                    Some(Update::Secret(name, Some(password(&secret))))
                 }
                 Change::Deleted(name) => Some(Update::Secret(name.name.to_string(), None)),
                 Change::Read => Some(Update::Read(SECRET)),
@@ -189,14 +190,16 @@ impl Sources {
         ));
     }
 
-    /// Watches the configuration in `namespace`, and says in the API whether `component` could use it.
-    pub fn configuration(&mut self, namespace: &str, component: Component) {
+    /// Watches the configuration in `namespace`, and says in the API whether `component` could use it. Gives the uids of its
+    /// objects, by `Kind/name`.
+    pub fn configuration(&mut self, namespace: &str, component: Component) -> Uids<String> {
         let listener = self.listener.clone();
-        let mut tasks =
+        let (mut tasks, uids) =
             configuration::start(&self.client, namespace, component, &self.metrics, listener);
         self.tasks.spawn(async move {
             tasks.join_next().await;
         });
+        uids
     }
 
     /// Waits until a watch ends, which none does while somebody listens.
@@ -228,11 +231,17 @@ impl Sources {
     }
 }
 
-/// What a Secret has under `password`, where that is text.
-fn password(secret: &Secret) -> Option<Password> {
-    let bytes = secret.data.as_ref()?.get("password")?;
-    let text = std::str::from_utf8(&bytes.0).ok()?;
-    Some(Password::Plain(text.to_owned()))
+/// What a Secret has under `password`, where that is text which may be one.
+fn password(secret: &Secret) -> Password {
+    let data = secret.data.as_ref();
+    let bytes = data.and_then(|data| data.get("password"));
+    let text = bytes.and_then(|bytes| std::str::from_utf8(&bytes.0).ok());
+    match text {
+        Some(text) if (1..=Password::LONGEST).contains(&text.len()) => {
+            Password::Plain(text.to_owned())
+        }
+        _ => Password::None,
+    }
 }
 
 /// The source of Services.

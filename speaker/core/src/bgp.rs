@@ -9,6 +9,7 @@ mod leave;
 mod links;
 mod listening;
 mod neighbour;
+mod obstacle;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -25,7 +26,7 @@ use ironlb_model::{Family, Name, ServiceKey, Time};
 use crate::World;
 use crate::decide::{self, Reason};
 use crate::elect::name_hash;
-use io::{Door, News, Passphrase, PeerInput, PeerOutput, PeerView, Target};
+use io::{Door, News, Passphrase, PeerInput, PeerOutput, PeerView, Secret, Target};
 use leave::Leave;
 use links::Links;
 use neighbour::Neighbour;
@@ -40,7 +41,7 @@ pub(crate) struct Bgp {
     discovery: Discovery,
     /// Interfaces that routers are looked for on, by name.
     discovering: BTreeMap<String, u32>,
-    secrets: BTreeMap<String, Passphrase>,
+    secrets: BTreeMap<String, Secret>,
     doors: BTreeMap<Door, BTreeMap<IpAddr, Option<Passphrase>>>,
     leave: Leave,
     /// Whether routes were announced before: a node that leaves has something to take leave of.
@@ -146,9 +147,9 @@ impl Bgp {
                 self.tell(now, &peer, Input::Drained(connection));
             }
             PeerInput::Bfd { key, up } => self.watched(now, key, up),
-            PeerInput::Secret { name, password } => {
-                match password {
-                    Some(password) => self.secrets.insert(name, password),
+            PeerInput::Secret { name, secret } => {
+                match secret {
+                    Some(secret) => self.secrets.insert(name, secret),
                     None => self.secrets.remove(&name),
                 };
                 self.aim(now, world);
@@ -191,6 +192,11 @@ impl Bgp {
                 neighbour.session.handle(now, Input::Tick);
             }
         }
+        for (name, neighbour) in &mut self.neighbours {
+            let news = neighbour.waiting.tick(now, neighbour.is_up);
+            let output = news.map(|news| session(name, news));
+            self.outputs.extend(output);
+        }
         self.discovery.tick(now);
         self.collect_discovery();
         self.take_leave(now);
@@ -206,9 +212,12 @@ impl Bgp {
             let gone_at = self.leave.gone_at(&neighbour.config, keeps);
             gone_at.filter(|_| announced)
         });
+        let waiting = self.neighbours.values();
+        let waiting = waiting.filter_map(|neighbour| neighbour.waiting.deadline());
         let others = [self.rib.deadline(), self.discovery.deadline()];
         sessions
             .chain(leaves)
+            .chain(waiting)
             .chain(others.into_iter().flatten())
             .min()
     }

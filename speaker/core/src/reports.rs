@@ -135,7 +135,7 @@ impl Reports {
 }
 
 /// How long trouble lasts before it is told: links flap, and configuration arrives in pieces.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -82,3 +82,32 @@ fn bfd_is_counted_under_metallb_s_names_while_a_peer_is_watched() {
     .unwrap();
     assert!(node.running.is_running());
 }
+
+#[test]
+fn a_peer_that_cannot_be_spoken_with_says_what_is_missing() {
+    needs_the_lab!();
+    let config = "router bgp 64513\n bgp router-id 10.0.0.254\n no bgp ebgp-requires-policy\n";
+    let fabric = Fabric::new("bgp-waiting", 1, config);
+    fabric.peer("tor", "peerASN: 64513, interface: eth9");
+    let node = Observed::start(fabric);
+    let says = |what: &str| node.running.wait_for_line(what, LIMIT).unwrap();
+    let up = |interface: &str| format!("metallb_bgp_session_up{{peer=\"{interface}:179\"}}");
+    let line = says("BGP peer waits");
+    assert!(
+        line.contains("there is no interface \\\"eth9\\\""),
+        "{line}"
+    );
+    node.becomes(&up("eth9"), |up| up == 0.0);
+
+    node.fabric.peer("tor", "peerASN: 64513, interface: eth0");
+    says("no router is heard on the interface \\\"eth0\\\"");
+    node.becomes(&up("eth0"), |up| up == 0.0);
+
+    node.fabric
+        .tor
+        .configure("router bgp 64513\n neighbor eth0 interface remote-as 64512\n")
+        .unwrap();
+    says("BGP peer waits no longer");
+    node.becomes(&up("eth0"), |up| up == 1.0);
+    assert!(!node.metrics().contains(&up("eth9")));
+}

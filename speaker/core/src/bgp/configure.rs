@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ironlb_bgp::{Audience, Input, Output, Settings, Stop};
 use ironlb_l2::discovery;
-use ironlb_model::bgp::PeerEndpoint;
 use ironlb_model::{BgpPeer, Link, Name, Node, Time};
 
 use crate::World;
@@ -139,7 +138,7 @@ impl Bgp {
         let wanted = self.neighbours.values();
         let wanted = wanted.filter_map(|one| neighbour::unnumbered(&one.config));
         let wanted: BTreeMap<String, (u32, discovery::Identity)> = wanted
-            .filter_map(|name| Some((name.to_owned(), self.links.identity(name)?)))
+            .filter_map(|name| Some((name.to_owned(), self.links.identity(name).ok()?)))
             .collect();
         self.discovering.retain(|name, index| {
             let stays = wanted.get(name).is_some_and(|(wanted, _)| wanted == index);
@@ -179,24 +178,16 @@ impl Bgp {
     pub(super) fn aim(&mut self, now: Time, world: &World) {
         for (name, neighbour) in &mut self.neighbours {
             let config = &neighbour.config;
-            let index = |name: &str| Some(self.links.named(name)?.index);
-            let found = match &config.endpoint {
-                PeerEndpoint::Address(_) => None,
-                PeerEndpoint::LinkLocal(address, name) => {
-                    index(name).map(|index| (index, *address))
-                }
-                PeerEndpoint::Interface(name) => self.discovering.get(name).and_then(|index| {
-                    let address = self.discovery.neighbour(*index)?;
-                    Some((*index, address))
-                }),
-            };
-            let Some(password) = neighbour::password(config, &self.secrets) else {
+            let target = neighbour::target(config, &self.links, &self.discovery, &self.secrets);
+            let news = neighbour.waiting.set(now, target.as_ref().err().cloned());
+            self.outputs.extend(news.map(|news| session(name, news)));
+            let Ok(target) = target else {
                 continue;
             };
-            let Some(target) = neighbour::target(config, found, password) else {
-                continue;
-            };
-            let vrf = config.vrf.as_deref().and_then(index);
+            let vrf = config.vrf.as_deref();
+            let vrf = vrf
+                .and_then(|name| self.links.named(name))
+                .map(|link| link.index);
             let profile = config.bfd_profile.as_ref();
             let profile = profile.and_then(|name| world.config().bfd_profiles.get(name));
             let watch = profile.map(|profile| {

@@ -55,12 +55,12 @@ pub enum PeerInput {
         /// Whether it is up.
         up: bool,
     },
-    /// A Secret that a peer's password may be in is there, or has changed; `None` when it is gone, or is none of the kind.
+    /// A Secret of the type that passwords are in is there, or has changed; `None` when it is gone.
     Secret {
         /// Its name.
         name: String,
-        /// The password in it.
-        password: Option<Passphrase>,
+        /// What is in it.
+        secret: Option<Secret>,
     },
     /// The process is about to end. [`PeerOutput::Finished`] comes when every peer has been told what there is to tell.
     Shutdown,
@@ -175,6 +175,10 @@ pub enum News {
         /// Why they cannot be told.
         why: String,
     },
+    /// It cannot be tried: something is missing for longer than a moment. What, and what the operator can do about it.
+    Waiting(String),
+    /// What was missing is there.
+    Found,
 }
 
 /// A peer as it is now.
@@ -229,6 +233,15 @@ pub struct Door {
     pub family: Family,
     /// The VRF.
     pub device: Option<String>,
+}
+
+/// What a Secret for a password holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// This password.
+    Password(Passphrase),
+    /// None: the key is missing, or what is there is no text.
+    Empty,
 }
 
 /// A password. Debug output never shows it.

@@ -8,6 +8,8 @@ use ironlb_bgp::LocalAddresses;
 use ironlb_l2::discovery::Identity;
 use ironlb_model::{Family, Link, Node};
 
+use super::obstacle::Obstacle;
+
 /// The interfaces of this node, all of them.
 #[derive(Debug, Default)]
 pub(super) struct Links(BTreeMap<u32, Link>);
@@ -29,13 +31,17 @@ impl Links {
     }
 
     /// Who we are on an interface that is up and has Ethernet and a link-local address.
-    pub(super) fn identity(&self, name: &str) -> Option<(u32, Identity)> {
-        let link = self.named(name).filter(|link| link.up)?;
-        let identity = Identity {
-            mac: link.mac?,
-            link_local: link.link_local().next()?,
-        };
-        Some((link.index, identity))
+    pub(super) fn identity(&self, name: &str) -> Result<(u32, Identity), Obstacle> {
+        let named = || name.to_owned();
+        let link = self.named(name);
+        let link = link.ok_or_else(|| Obstacle::NoInterface(named()))?;
+        if !link.up {
+            return Err(Obstacle::InterfaceDown(named()));
+        }
+        let mac = link.mac.ok_or_else(|| Obstacle::NoEthernet(named()))?;
+        let link_local = link.link_local().next();
+        let link_local = link_local.ok_or_else(|| Obstacle::NoLinkLocal(named()))?;
+        Ok((link.index, Identity { mac, link_local }))
     }
 
     /// The interface that shares a network with `peer`.
@@ -218,6 +224,26 @@ mod tests {
         let local = two().local_addresses(ip("2001:db8::10"), ip("2001:db8:9::1"), None, false);
         assert_eq!(local.v4, Some("192.0.2.10".parse().unwrap()));
         assert_eq!(local.link_local, None);
+    }
+
+    #[test]
+    fn an_interface_that_nobody_can_be_found_on_says_what_it_lacks() {
+        let mut links = two();
+        let lacks = |links: &Links| links.identity("eth0").unwrap_err();
+        let eth0 = || "eth0".to_owned();
+        assert!(links.identity("eth0").is_ok());
+        let mut eth = links.named("eth0").unwrap().clone();
+        eth.addresses.pop();
+        links.apply(&eth);
+        assert_eq!(lacks(&links), Obstacle::NoLinkLocal(eth0()));
+        eth.mac = None;
+        links.apply(&eth);
+        assert_eq!(lacks(&links), Obstacle::NoEthernet(eth0()));
+        eth.up = false;
+        links.apply(&eth);
+        assert_eq!(lacks(&links), Obstacle::InterfaceDown(eth0()));
+        links.delete(2);
+        assert_eq!(lacks(&links), Obstacle::NoInterface(eth0()));
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! One peer of this node: what is configured, what that makes of it here and now, and its session.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use ipnet::IpNet;
 use ironlb_bgp::{Audience, LocalAddresses, Peer, Settings, Standing, Unsendable};
+use ironlb_l2::Discovery;
 use ironlb_model::bgp::{Password, PeerAsn, PeerEndpoint};
 use ironlb_model::{BgpPeer, Name, Time};
 
 use crate::elect::name_hash;
 
-use super::io::{Distance, News, Passphrase, PeerOutput, Target};
+use super::io::{Distance, News, Passphrase, PeerOutput, Secret, Target};
 use super::leave::Leave;
 use super::links::Links;
+use super::obstacle::{Obstacle, Waiting};
 
 /// A peer and its session.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Neighbour {
     watch: Option<(ironlb_bfd::Key, ironlb_bfd::Settings)>,
     /// The routes that cannot be told to it, as it was last said.
     pub(super) unsendable: BTreeMap<IpNet, Unsendable>,
+    /// What is missing for a session.
+    pub(super) waiting: Waiting,
     pub(super) is_started: bool,
     pub(super) is_up: bool,
 }
@@ -50,6 +54,7 @@ impl Neighbour {
             target: None,
             watch: None,
             unsendable: BTreeMap::new(),
+            waiting: Waiting::default(),
             is_started: false,
             is_up: false,
         }
@@ -131,25 +136,33 @@ impl Neighbour {
     }
 }
 
-/// Where a peer is and how to speak with it; `found` is the link-local address of one on an interface, and the interface's index.
+/// Where a peer is and how to speak with it, or what is missing for that.
 pub(super) fn target(
     config: &BgpPeer,
-    found: Option<(u32, Ipv6Addr)>,
-    password: Option<Passphrase>,
-) -> Option<Target> {
+    links: &Links,
+    discovery: &Discovery,
+    secrets: &BTreeMap<String, Secret>,
+) -> Result<Target, Obstacle> {
     let remote = match &config.endpoint {
         PeerEndpoint::Address(address) => SocketAddr::new(*address, config.port),
-        PeerEndpoint::LinkLocal(..) | PeerEndpoint::Interface(_) => {
-            let (index, address) = found?;
+        PeerEndpoint::LinkLocal(address, name) => {
+            let link = links.named(name);
+            let link = link.ok_or_else(|| Obstacle::NoInterface(name.clone()))?;
+            SocketAddrV6::new(*address, config.port, 0, link.index).into()
+        }
+        PeerEndpoint::Interface(name) => {
+            let (index, _) = links.identity(name)?;
+            let heard = discovery.neighbour(index);
+            let address = heard.ok_or_else(|| Obstacle::NobodyHeard(name.clone()))?;
             SocketAddrV6::new(address, config.port, 0, index).into()
         }
     };
-    Some(Target {
+    Ok(Target {
         remote,
         source: config.source,
         device: config.vrf.clone(),
         distance: distance(config),
-        password,
+        password: password(config, secrets)?,
     })
 }
 
@@ -164,15 +177,18 @@ pub(super) fn watch_key(target: &Target, vrf: Option<u32>) -> ironlb_bfd::Key {
     }
 }
 
-/// A password that is configured, as far as it is known: the outer `None` says that it is not.
-pub(super) fn password(
+fn password(
     config: &BgpPeer,
-    secrets: &BTreeMap<String, Passphrase>,
-) -> Option<Option<Passphrase>> {
+    secrets: &BTreeMap<String, Secret>,
+) -> Result<Option<Passphrase>, Obstacle> {
     match &config.password {
-        Password::None => Some(None),
-        Password::Plain(text) => Some(Some(Passphrase(text.as_str().into()))),
-        Password::Secret(name) => secrets.get(name).cloned().map(Some),
+        Password::None => Ok(None),
+        Password::Plain(text) => Ok(Some(Passphrase(text.as_str().into()))),
+        Password::Secret(name) => match secrets.get(name) {
+            Some(Secret::Password(password)) => Ok(Some(password.clone())),
+            Some(Secret::Empty) => Err(Obstacle::NoPassword(name.clone())),
+            None => Err(Obstacle::NoSecret(name.clone())),
+        },
     }
 }
 

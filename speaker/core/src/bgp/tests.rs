@@ -13,7 +13,7 @@ use ironlb_model::node::EXCLUDE_LABEL;
 use ironlb_model::{BfdProfile, BgpPeer, Config, Link, Name, Node, Time};
 
 use crate::fixtures::{bgp, config, ip, key, link, node, peer, pool, service, slice};
-use crate::peers::{Distance, News, Passphrase, PeerInput, PeerOutput, Target};
+use crate::peers::{Distance, News, Passphrase, PeerInput, PeerOutput, Secret, Target};
 use crate::{Input, Output, Settings, Speaker};
 use router::Router;
 
@@ -446,11 +446,21 @@ fn a_peer_whose_password_is_not_there_waits_for_it() {
     secret.password = Password::Secret("bgp".to_owned());
     let mut rig = Rig::announcing(with_peers([secret]));
     assert_eq!(rig.router("tor").peer.state(), State::Active);
+    assert!(rig.news().is_empty(), "it may come in a moment");
+    rig.run(Duration::from_secs(60));
+    assert_waits(&rig.news(), "no Secret \"bgp\"");
+    let secret = |secret| {
+        Input::Peer(PeerInput::Secret {
+            name: "bgp".to_owned(),
+            secret,
+        })
+    };
+    rig.feed(secret(Some(Secret::Empty)));
+    rig.run(Duration::from_secs(60));
+    assert_waits(&rig.news(), "has no password");
+    assert_eq!(rig.router("tor").peer.state(), State::Active);
     let password = Passphrase("hunter2".into());
-    rig.feed(Input::Peer(PeerInput::Secret {
-        name: "bgp".to_owned(),
-        password: Some(password.clone()),
-    }));
+    rig.feed(secret(Some(Secret::Password(password.clone()))));
     rig.run(Duration::from_secs(1));
     assert_eq!(rig.router("tor").prefixes(), ["192.0.2.1/32"]);
     let asked = rig.said.iter().find_map(|output| match output {
@@ -458,6 +468,19 @@ fn a_peer_whose_password_is_not_there_waits_for_it() {
         _ => None,
     });
     assert_eq!(asked, Some(password));
+    assert_eq!(rig.news(), [News::Found, News::Up]);
+
+    rig.feed(secret(None));
+    rig.run(Duration::from_secs(60));
+    assert!(rig.news().is_empty(), "its session goes on");
+}
+
+/// One peer is said to wait, once, for this.
+fn assert_waits(news: &[News], what: &str) {
+    let [News::Waiting(why)] = news else {
+        panic!("{news:?}");
+    };
+    assert!(why.contains(what), "{why}");
 }
 
 #[test]
@@ -466,6 +489,8 @@ fn an_unnumbered_peer_is_spoken_with_once_it_was_heard() {
     unnumbered.endpoint = PeerEndpoint::Interface("eth0".to_owned());
     let mut rig = Rig::announcing(with_peers([unnumbered]));
     assert_eq!(rig.router("tor").peer.state(), State::Active);
+    rig.run(Duration::from_secs(60));
+    assert_waits(&rig.news(), "no router is heard on the interface \"eth0\"");
     let mut other = ironlb_l2::Discovery::new(7);
     let identity = ironlb_l2::discovery::Identity {
         mac: ironlb_model::Mac([2, 0, 0, 0, 0, 99]),
