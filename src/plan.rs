@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use ironlb_config::{Error, Source};
+use ironlb_speaker_core::World;
 use serde::Serialize;
 
 use crate::manifests::{self, Files};
@@ -35,6 +36,16 @@ pub(crate) struct Args {
     /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers too
     #[arg(long)]
     ignore_exclude_lb: bool,
+
+    /// Take nodes with a taint of this key out of load balancing, as the speakers do that are told so; may be given more than
+    /// once
+    #[arg(
+        long,
+        value_name = "KEY",
+        value_delimiter = ',',
+        value_parser = ironlb_speaker::taint_key
+    )]
+    drain_taint: Vec<String>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -61,7 +72,9 @@ fn plan(args: &Args) -> Result<bool, String> {
     let errors = judged.errors;
     let services = if errors.is_empty() {
         let class = args.lb_class.clone();
-        Cluster::settle(manifests, judged.config, class, args.ignore_exclude_lb).services()
+        let world = World::new(class.clone(), args.ignore_exclude_lb)
+            .with_drain_taints(args.drain_taint.iter().cloned().collect());
+        Cluster::settle(manifests, judged.config, class, world).services()
     } else {
         Vec::new()
     };

@@ -26,6 +26,17 @@ pub struct SpeakerArgs {
     #[arg(long, env = "IRONLB_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
 
+    /// Take a node with a taint of this key out of load balancing, as with that label, whatever the taint's value and effect:
+    /// node.kubernetes.io/unschedulable for nodes that are cordoned; may be given more than once
+    #[arg(
+        long,
+        env = "IRONLB_DRAIN_TAINT",
+        value_name = "KEY",
+        value_delimiter = ',',
+        value_parser = taint_key
+    )]
+    drain_taint: Vec<String>,
+
     /// Interfaces that nothing is announced on, as a regular expression; may be given more than once, and then takes the
     /// place of the list of container and tunnel interfaces
     #[arg(
@@ -69,9 +80,29 @@ impl SpeakerArgs {
             node: node.into(),
             class: self.lb_class.clone(),
             ignore_exclude_label: self.ignore_exclude_lb,
+            drain_taints: self.drain_taint.iter().cloned().collect(),
             excluded_interfaces,
         })
     }
+}
+
+/// The key of a taint, which is like that of a label: what `kubectl describe node` shows before `=` or `:`.
+///
+/// # Errors
+/// When it is none.
+pub fn taint_key(text: &str) -> Result<String, String> {
+    let name = text.rsplit('/').next().unwrap_or_default();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_key = !name.is_empty()
+        && text.split('/').count() <= 2
+        && text.split('/').all(|part| part.bytes().all(allowed));
+    if is_key {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "not the key of a taint, which is like node.kubernetes.io/unschedulable, without value and effect"
+            .to_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -90,6 +121,25 @@ mod tests {
         let cli = Cli::parse_from([&["speaker"], arguments].concat());
         let node = cli.speaker.node().unwrap();
         cli.speaker.settings(&node).unwrap()
+    }
+
+    #[test]
+    fn taints_are_named_by_their_keys() {
+        let arguments = [
+            "--node",
+            "n1",
+            "--drain-taint",
+            "a.example/b,c",
+            "--drain-taint",
+            "d",
+        ];
+        let expected = ["a.example/b", "c", "d"].map(str::to_owned);
+        assert_eq!(settings(&arguments).drain_taints, expected.into());
+        assert!(settings(&["--node", "n1"]).drain_taints.is_empty());
+        for wrong in ["", "a=b", "a:NoSchedule", "a/", "a/b/c", "a b"] {
+            let arguments = ["speaker", "--node", "n1", "--drain-taint", wrong];
+            assert!(Cli::try_parse_from(arguments).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -14,5 +14,5 @@ mod peers;
 mod sockets;
 mod statuses;
 
-pub use args::SpeakerArgs;
+pub use args::{SpeakerArgs, taint_key};
 pub use sockets::Traffic;

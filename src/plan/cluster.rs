@@ -19,20 +19,18 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Gives the cluster everything at once, and lets it run until nothing changes any more.
+    /// Gives the cluster everything at once, and lets it run until nothing changes any more. `world` is the speakers', and empty.
     pub(super) fn settle(
         manifests: Manifests,
         config: Config,
         class: Option<String>,
-        ignore_exclude_label: bool,
+        world: World,
     ) -> Self {
         let config = Arc::new(config);
         let mut cluster = Self {
             services: BTreeMap::new(),
-            controller: Controller::new(Settings {
-                class: class.clone(),
-            }),
-            world: World::new(class, ignore_exclude_label),
+            controller: Controller::new(Settings { class }),
+            world,
         };
         let order = cluster.admit(manifests.services, &config);
         let mut first = vec![Input::Config(Arc::clone(&config))];

@@ -1,5 +1,6 @@
 //! `ironlb standalone` and real routers: what a router learns from us, and what becomes of traffic.
 
+mod drain_taint;
 mod fabric;
 mod interop;
 mod link_local;

@@ -32,6 +32,7 @@ impl TestSpeaker {
             node: "n1".into(),
             class: None,
             ignore_exclude_label: false,
+            drain_taints: Default::default(),
             excluded_interfaces: excluded
                 .iter()
                 .map(|pattern| Regex::new(pattern).unwrap())

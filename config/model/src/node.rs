@@ -16,6 +16,8 @@ pub struct Node {
     pub labels: Labels,
     /// Whether its condition `NetworkUnavailable` is `True`; unknown or absent counts as available.
     pub network_unavailable: bool,
+    /// The keys of its taints, whatever their values and effects.
+    pub taints: Vec<String>,
     /// Its addresses of the types InternalIP and ExternalIP.
     pub addresses: Vec<IpAddr>,
 }

@@ -8,15 +8,34 @@ use serde::{Deserialize, Serialize};
 
 use super::resource::resource;
 
-/// A Node: its labels, conditions and addresses.
+/// A Node: its labels, taints, conditions and addresses.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Node {
     /// `metadata`.
     #[serde(default)]
     pub metadata: ObjectMeta,
+    /// `spec`.
+    #[serde(default)]
+    pub spec: Option<NodeSpec>,
     /// `status`.
     #[serde(default)]
     pub status: Option<NodeStatus>,
+}
+
+/// `spec` of a [`Node`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct NodeSpec {
+    /// Its taints.
+    #[serde(default)]
+    pub taints: Option<Vec<NodeTaint>>,
+}
+
+/// One taint of a [`Node`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct NodeTaint {
+    /// Its key, for example `node.kubernetes.io/unschedulable`.
+    #[serde(default)]
+    pub key: String,
 }
 
 /// `status` of a [`Node`].
@@ -65,6 +84,7 @@ impl Node {
     /// What decides.
     pub fn to_model(&self) -> model::Node {
         let conditions = self.status.iter().flat_map(|status| &status.conditions);
+        let taints = self.spec.iter().flat_map(|spec| &spec.taints);
         let addresses = self.status.iter().flat_map(|status| &status.addresses);
         model::Node {
             name: self.metadata.name.as_deref().unwrap_or_default().into(),
@@ -72,6 +92,7 @@ impl Node {
             network_unavailable: conditions.flatten().any(|condition| {
                 condition.type_ == "NetworkUnavailable" && condition.status == "True"
             }),
+            taints: taints.flatten().map(|taint| taint.key.clone()).collect(),
             addresses: addresses.flatten().filter_map(NodeAddress::ip).collect(),
         }
     }
@@ -104,6 +125,18 @@ mod tests {
         assert!(node("True").network_unavailable);
         assert!(!node("False").network_unavailable);
         assert!(!node("Unknown").network_unavailable);
+    }
+
+    #[test]
+    fn a_taint_counts_by_its_key() {
+        let json = serde_json::json!({
+            "spec": {"unschedulable": true, "taints": [
+                {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule", "timeAdded": "2026-01-01T00:00:00Z"},
+                {"key": "example.com/leaving", "value": "soon", "effect": "NoExecute"}]}
+        });
+        let node = serde_json::from_value::<Node>(json).unwrap().to_model();
+        let expected = ["node.kubernetes.io/unschedulable", "example.com/leaving"];
+        assert_eq!(node.taints, expected);
     }
 
     #[test]

@@ -84,10 +84,8 @@ fn available<'w>(world: &'w World, node: &Name) -> Result<&'w Node, Reason> {
         .ok_or_else(|| Reason::NodeUnknown { node: name() })?;
     if known.network_unavailable {
         Err(Reason::NodeNetworkUnavailable { node: name() })
-    } else if world.is_excluded(known) {
-        Err(Reason::NodeLabeledExcludeBalancers { node: name() })
     } else {
-        Ok(known)
+        world.exclusion(known).map_or(Ok(known), Err)
     }
 }
 

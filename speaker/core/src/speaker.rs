@@ -49,6 +49,8 @@ pub struct Settings {
     pub class: Option<String>,
     /// Whether nodes with the label `node.kubernetes.io/exclude-from-external-load-balancers` announce all the same.
     pub ignore_exclude_label: bool,
+    /// A node with a taint of one of these keys leaves as with that label.
+    pub drain_taints: BTreeSet<String>,
     /// Interfaces that are never announced on, by name; see
     /// [`DEFAULT_EXCLUDED_INTERFACES`](crate::DEFAULT_EXCLUDED_INTERFACES).
     pub excluded_interfaces: Vec<Regex>,
@@ -67,7 +69,8 @@ impl Speaker {
     /// One that knows nothing yet, and announces nothing before [`Input::Synced`].
     pub fn new(settings: Settings) -> Self {
         Self {
-            world: World::new(settings.class, settings.ignore_exclude_label),
+            world: World::new(settings.class, settings.ignore_exclude_label)
+                .with_drain_taints(settings.drain_taints),
             synced: false,
             ports: Ports::new(settings.excluded_interfaces),
             offers: BTreeMap::new(),

@@ -25,6 +25,7 @@ use crate::roster::Roster;
 pub struct World {
     class: Option<String>,
     ignore_exclude_label: bool,
+    drain_taints: BTreeSet<String>,
     config: Arc<Config>,
     pools: PoolIndex,
     nodes: BTreeMap<Name, Node>,
@@ -62,6 +63,7 @@ impl World {
         Self {
             class,
             ignore_exclude_label,
+            drain_taints: BTreeSet::new(),
             config: Arc::default(),
             pools: PoolIndex::default(),
             nodes: BTreeMap::new(),
@@ -70,6 +72,13 @@ impl World {
             sharers: BTreeMap::new(),
             endpoints: Endpoints::default(),
         }
+    }
+
+    /// The same, where a node with a taint of one of these keys is none that announces.
+    #[must_use]
+    pub fn with_drain_taints(mut self, keys: BTreeSet<String>) -> Self {
+        self.drain_taints = keys;
+        self
     }
 
     /// Takes a configuration in place of the former. An address that a Service holds and that no pool has any more stays
@@ -93,7 +102,9 @@ impl World {
     }
 
     /// A node is there, or has changed.
-    pub fn apply_node(&mut self, node: Node) -> Affected {
+    pub fn apply_node(&mut self, mut node: Node) -> Affected {
+        // Taints come and go for many reasons; no other one matters.
+        node.taints.retain(|key| self.drain_taints.contains(key));
         let former = self.nodes.insert(node.name.clone(), node.clone());
         if former.as_ref() == Some(&node) {
             return Affected::new();
@@ -242,9 +253,22 @@ impl World {
         pool.is_some_and(|pool| is_retired(pool))
     }
 
-    /// Whether a node is excluded by its label, and that counts.
+    /// Why a node is taken out of load balancing, by its label or a taint; `None` when it is not.
+    pub(crate) fn exclusion(&self, node: &Node) -> Option<Reason> {
+        let name = || node.name.clone();
+        if node.is_excluded() && !self.ignore_exclude_label {
+            return Some(Reason::NodeLabeledExcludeBalancers { node: name() });
+        }
+        let taint = node.taints.first()?.clone();
+        Some(Reason::NodeTainted {
+            node: name(),
+            taint,
+        })
+    }
+
+    /// Whether a node is taken out of load balancing.
     pub(crate) fn is_excluded(&self, node: &Node) -> bool {
-        node.is_excluded() && !self.ignore_exclude_label
+        self.exclusion(node).is_some()
     }
 
     /// Whether `config` lets a Service on `ip` keep it, wherever its pool's addresses are.

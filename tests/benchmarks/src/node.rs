@@ -20,6 +20,7 @@ pub(crate) fn start(
         node: NODE.into(),
         class: None,
         ignore_exclude_label: false,
+        drain_taints: Default::default(),
         excluded_interfaces: Vec::new(),
     });
     let (client, _reports, ends) = drive::channels();

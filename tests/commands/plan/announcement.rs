@@ -91,6 +91,22 @@ status: {conditions: [{type: NetworkUnavailable, status: 'True'}, {type: Ready, 
     assert_eq!(nodes(of(&plan_of_three, "web"), "l2"), ["n3"]);
     assert_eq!(nodes(of(&plan_of_three, "web"), "bgp"), ["n3", "n3"]);
 
+    let tainted = "
+apiVersion: v1
+kind: Node
+metadata: {name: n3}
+spec: {taints: [{key: node.kubernetes.io/unschedulable, effect: NoSchedule}]}
+";
+    let cordoned = [&rest[..], &[tainted]].concat();
+    assert_eq!(nodes(of(&plan(&cordoned), "web"), "l2"), ["n3"]);
+    let draining = ["--drain-taint", "other,node.kubernetes.io/unschedulable"];
+    let plan_of_drained = plan_with(&draining, &cordoned);
+    let web = of(&plan_of_drained, "web");
+    assert_eq!(web["announcements"], json!([]));
+    let reason = web["reason"].as_str().unwrap();
+    let expected = "\"n3\" has the taint node.kubernetes.io/unschedulable";
+    assert!(reason.contains(expected), "{reason}");
+
     let ignoring = plan_with(&["--ignore-exclude-lb"], &rest);
     assert_eq!(nodes(of(&ignoring, "web"), "l2"), ["n1"]);
 }

@@ -35,6 +35,7 @@ impl Rig {
             node: "n1".into(),
             class: None,
             ignore_exclude_label: false,
+            drain_taints: [DRAIN_TAINT.to_owned()].into(),
             excluded_interfaces: Vec::new(),
         });
         let routers = names.iter().map(|name| ((*name).into(), Router::new()));
@@ -271,6 +272,7 @@ fn excluded() -> Node {
     node
 }
 
+const DRAIN_TAINT: &str = "example.com/leaving";
 const GRACEFUL_SHUTDOWN: &str = "65535:0";
 
 #[test]
@@ -343,10 +345,21 @@ fn each_peer_is_told_what_its_advertisements_are_for() {
 
 #[test]
 fn an_excluded_node_says_that_it_leaves_and_then_withdraws_and_keeps_the_session() {
+    leaves_and_comes_back(excluded());
+}
+
+#[test]
+fn a_node_with_a_drain_taint_leaves_in_the_same_way() {
+    let mut tainted = node("n1");
+    tainted.taints = vec!["other".to_owned(), DRAIN_TAINT.to_owned()];
+    leaves_and_comes_back(tainted);
+}
+
+fn leaves_and_comes_back(leaving: Node) {
     let mut asked = peer("tor");
     asked.graceful_restart = true;
     let mut rig = Rig::announcing(with_peers([asked]));
-    rig.feed(Input::NodeApplied(excluded()));
+    rig.feed(Input::NodeApplied(leaving));
     assert!(!rig.speaker.would_leave_routes());
     rig.run(Duration::from_secs(4));
     assert_eq!(

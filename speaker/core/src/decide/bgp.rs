@@ -18,8 +18,8 @@ pub fn bgp(world: &World, service: &ServiceKey, node: &Name) -> Result<Vec<Annou
     Ok(routes(world, service, node, false)?.into_announcements())
 }
 
-/// The same before it is told apart by what each peer is told. With `leaving` the exclude label of the node does not count: its
-/// routes stay for as long as it takes its leave.
+/// The same before it is told apart by what each peer is told. With `leaving` the exclude label and taints of the node do not count:
+/// its routes stay for as long as it takes its leave.
 pub(crate) fn routes<'w>(
     world: &'w World,
     service: &ServiceKey,
@@ -51,9 +51,9 @@ struct On<'a> {
 impl On<'_> {
     fn available<'w>(&self, world: &'w World) -> Result<&'w Node, Reason> {
         match available(world, self.node) {
-            Err(Reason::NodeLabeledExcludeBalancers { node }) if self.leaving => {
-                world.node(self.node).ok_or(Reason::NodeUnknown { node })
-            }
+            Err(
+                Reason::NodeLabeledExcludeBalancers { node } | Reason::NodeTainted { node, .. },
+            ) if self.leaving => world.node(self.node).ok_or(Reason::NodeUnknown { node }),
             result => result,
         }
     }

@@ -73,6 +73,14 @@ pub enum Reason {
         /// The node.
         node: Name,
     },
+    /// The node is taken out of load balancing by a taint.
+    #[error("node {node:?} has the taint {taint}")]
+    NodeTainted {
+        /// The node.
+        node: Name,
+        /// The key of the taint.
+        taint: String,
+    },
     /// No advertisement for the Service selects the node.
     #[error("no {kind} for it selects node {node:?}")]
     NodeNotSelected {
@@ -156,6 +164,7 @@ impl Reason {
             Self::NodeUnknown { .. } => "nodeUnknown",
             Self::NodeNetworkUnavailable { .. } => "nodeNetworkUnavailable",
             Self::NodeLabeledExcludeBalancers { .. } => "nodeLabeledExcludeBalancers",
+            Self::NodeTainted { .. } => "nodeTainted",
             Self::NoLocalEndpoints { .. } | Self::NoLocalEndpointsOfSharer { .. } => {
                 "noLocalEndpoints"
             }

@@ -174,6 +174,7 @@ fn new_speaker(name: &str) -> Speaker {
         node: name.into(),
         class: None,
         ignore_exclude_label: false,
+        drain_taints: Default::default(),
         excluded_interfaces: Vec::new(),
     });
     speaker.handle(Time::ZERO, Input::LinkApplied(link(2, "eth0")));

@@ -15,6 +15,7 @@ fn speaker(name: &str) -> Speaker {
         node: name.into(),
         class: None,
         ignore_exclude_label: false,
+        drain_taints: Default::default(),
         excluded_interfaces: patterns
             .map(|pattern| Regex::new(pattern).unwrap())
             .collect(),

@@ -58,6 +58,7 @@ impl Cluster {
             node: machine.name.clone(),
             class: self.profile.class.clone(),
             ignore_exclude_label: self.profile.ignore_exclude_label,
+            drain_taints: Default::default(),
             excluded_interfaces: EXCLUDED_INTERFACES.iter().filter_map(pattern).collect(),
         }
     }

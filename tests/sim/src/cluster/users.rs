@@ -301,6 +301,7 @@ impl Cluster {
             name: name.clone(),
             labels,
             network_unavailable: false,
+            taints: Vec::new(),
             addresses: Vec::new(),
         }));
     }

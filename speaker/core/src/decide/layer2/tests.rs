@@ -166,6 +166,26 @@ fn the_exclude_label_can_be_ignored() {
 }
 
 #[test]
+fn a_node_with_a_drain_taint_is_no_candidate_and_other_taints_are_nothing() {
+    let mut world = world().with_drain_taints(["leaving".to_owned()].into());
+    serve(&mut world, &service("web", &["192.0.2.1"]), &["a"]);
+    let before = owner(&world, "web");
+    let mut tainted = node(&before);
+    tainted.taints = vec!["busy".to_owned()];
+    assert!(world.apply_node(tainted.clone()).is_empty());
+    assert_eq!(owner(&world, "web"), before);
+    tainted.taints.push("leaving".to_owned());
+    assert_eq!(world.apply_node(tainted).len(), 1);
+    assert_ne!(owner(&world, "web"), before);
+    assert_eq!(
+        refusal_on(&world, "web", &before),
+        format!("node {before:?} has the taint leaving")
+    );
+    world.apply_node(node(&before));
+    assert_eq!(owner(&world, "web"), before);
+}
+
+#[test]
 fn a_local_service_is_answered_where_an_endpoint_serves() {
     let mut world = world();
     serve(&mut world, &local("web", &["192.0.2.1"]), &["b"]);
