@@ -130,6 +130,8 @@ pub struct BgpPeer {
     pub bfd_profile: Option<Name>,
     /// Graceful restart (RFC 4724).
     pub graceful_restart: bool,
+    /// For how long the peer is asked to keep routes, whole seconds, 1 to 4,095; without graceful restart nothing (an extension).
+    pub restart_time: Duration,
     /// Whether an external peer may be more than one hop away.
     pub ebgp_multihop: bool,
     /// The VRF to connect in.
@@ -156,6 +158,9 @@ pub struct BgpPeer {
 impl BgpPeer {
     /// The port of BGP (RFC 4271 §8).
     pub const PORT: u16 = 179;
+    /// The `restart_time` where nothing else is said, as routers have it. A speaker is back within seconds; a node takes its routes
+    /// with it only if it stays away.
+    pub const RESTART_TIME: Duration = Duration::from_secs(120);
     /// The `drain_time` where nothing else is said.
     pub const DRAIN_TIME: Duration = Duration::from_secs(5);
 

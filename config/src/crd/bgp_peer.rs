@@ -116,6 +116,11 @@ pub struct BGPPeerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 254))]
     pub ttl_security_hops: Option<i64>,
+    /// An extension: for how long the peer is to keep our routes while the speaker restarts, 1s to 4095s in whole seconds; 120s
+    /// when absent. Only with enableGracefulRestart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = rules::DURATION), extend("x-kubernetes-validations" = rules::restart_time()))]
+    pub restart_time: Option<String>,
     /// An extension: how many prefixes the peer may send before the session is closed; absent for any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_294_967_295_i64))]
@@ -158,6 +163,7 @@ impl Default for BGPPeerSpec {
             passive_mode: false,
             listen_port: None,
             ttl_security_hops: None,
+            restart_time: None,
             maximum_prefixes: None,
             graceful_shutdown: false,
             drain_time: None,

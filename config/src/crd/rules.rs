@@ -127,6 +127,15 @@ pub(super) fn connect_time() -> Value {
     )])
 }
 
+/// How long routes are kept over a restart.
+pub(super) fn restart_time() -> Value {
+    rules([(
+        "duration(self) >= duration('1s') && duration(self) <= duration('4095s') && \
+         duration(self).getMilliseconds() % 1000 == 0",
+        "must be 1s to 4095s, in whole seconds",
+    )])
+}
+
 /// What the fields of a BGPPeer may not be together.
 pub(super) fn peer() -> Value {
     rules([
@@ -168,6 +177,10 @@ pub(super) fn peer() -> Value {
         (
             "!has(self.ttlSecurityHops) || !self.ebgpMultiHop",
             "ttlSecurityHops says how many hops there may be; ebgpMultiHop must not be set besides",
+        ),
+        (
+            "!has(self.restartTime) || self.enableGracefulRestart",
+            "restartTime is for enableGracefulRestart, which is not set",
         ),
         (
             "self.enableGracefulRestart == oldSelf.enableGracefulRestart",

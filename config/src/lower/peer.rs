@@ -59,6 +59,7 @@ fn peer(draft: &Draft, config: &Config, report: &mut Report<'_>) -> Option<BgpPe
     let nodes = selector::list(&spec.node_selectors, &at.key("nodeSelectors"), report);
     let timers = timers(spec, &at, report);
     let connect_time = connect_time(spec, &at, report);
+    let restart_time = restart_time(spec, &at, report);
     multihop(spec, &at, report);
     let listen_port = listen_port(spec, &at, report);
     let ttl_security_hops = ttl_security_hops(spec, &at, report);
@@ -90,6 +91,7 @@ fn peer(draft: &Draft, config: &Config, report: &mut Report<'_>) -> Option<BgpPe
         password: password(spec, &at, report),
         bfd_profile: bfd_profile(spec, config, &at, report),
         graceful_restart: spec.enable_graceful_restart,
+        restart_time: restart_time.unwrap_or(BgpPeer::RESTART_TIME),
         ebgp_multihop: spec.ebgp_multi_hop,
         vrf: filled(spec.vrf.as_ref()).map(str::to_owned),
         dual_stack: spec.dual_stack_address_family,
@@ -286,11 +288,29 @@ fn timers(
 fn connect_time(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) -> Option<Duration> {
     let text = filled(spec.connect_time.as_ref())?;
     let at = at.key("connectTime");
-    let limits = "1s to 65535s";
-    let time = duration_within(text, CONNECT_TIME, limits, &at, report)?;
+    whole_seconds(text, CONNECT_TIME, "1s to 65535s", &at, report)
+}
+
+fn restart_time(spec: &BGPPeerSpec, at: &At<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    let text = spec.restart_time.as_ref()?;
+    let at = at.key("restartTime");
+    if !spec.enable_graceful_restart {
+        report.add(&at, "is for enableGracefulRestart, which is not set");
+    }
+    whole_seconds(text, RESTART_TIME, "1s to 4095s", &at, report)
+}
+
+fn whole_seconds(
+    text: &str,
+    allowed: (Duration, Duration),
+    limits: &str,
+    at: &At<'_>,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let time = duration_within(text, allowed, limits, at, report)?;
     if time.subsec_millis() != 0 {
         let message = format!("{text} is not allowed; it must be a whole number of seconds");
-        report.add(&at, message);
+        report.add(at, message);
     }
     Some(time)
 }
@@ -436,5 +456,8 @@ pub(super) fn nodes_meet(one: &[LabelSelector], other: &[LabelSelector], known: 
 const ASN: std::ops::RangeInclusive<i64> = 1..=4_294_967_295;
 
 const CONNECT_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(65_535));
+
+/// What twelve bits hold (RFC 4724 §3).
+const RESTART_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4_095));
 
 const DRAIN_TIME: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3_600));

@@ -69,6 +69,7 @@ pub(crate) fn peer(name: &str) -> BgpPeer {
         password: Password::None,
         bfd_profile: None,
         graceful_restart: false,
+        restart_time: BgpPeer::RESTART_TIME,
         ebgp_multihop: false,
         vrf: None,
         dual_stack: false,

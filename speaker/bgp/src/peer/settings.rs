@@ -82,7 +82,7 @@ impl Settings {
             keepalive_time: peer.keepalive_time,
             connect_time: peer.connect_time.unwrap_or(CONNECT_TIME),
             passive: peer.passive,
-            restart_time: peer.graceful_restart.then_some(RESTART_TIME),
+            restart_time: peer.graceful_restart.then_some(peer.restart_time),
             maximum_prefixes: peer.maximum_prefixes,
         }
     }
@@ -131,5 +131,3 @@ impl Settings {
 
 /// Where none is configured. RFC 4271 §10 suggests two minutes; an attempt costs little, and a router that is back is to be met soon.
 const CONNECT_TIME: Duration = Duration::from_secs(1);
-/// As routers have it by default. A speaker is back within seconds; a node takes its routes with it only if it stays away.
-const RESTART_TIME: Duration = Duration::from_secs(120);
