@@ -6,4 +6,5 @@ mod interop;
 mod link_local;
 mod long_routes;
 mod observed;
+mod restart_time;
 mod traffic;

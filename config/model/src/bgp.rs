@@ -128,6 +128,8 @@ pub struct BgpPeer {
     pub password: Password,
     /// The BFD profile, by name.
     pub bfd_profile: Option<Name>,
+    /// Whether the session waits for BFD, where the peer does the same; not without a profile (an extension).
+    pub bfd_strict: bool,
     /// Graceful restart (RFC 4724).
     pub graceful_restart: bool,
     /// For how long the peer is asked to keep routes, whole seconds, 1 to 4,095; without graceful restart nothing (an extension).

@@ -88,6 +88,10 @@ pub struct BGPPeerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub bfd_profile: Option<String>,
+    /// An extension: whether the BGP session waits until BFD is up, where the peer asks for the same
+    /// (draft-ietf-idr-bgp-bfd-strict-mode). Only with bfdProfile.
+    #[serde(default)]
+    pub bfd_strict: bool,
     /// Whether routes outlive a restart of the speaker (RFC 4724). Cannot be changed later.
     #[serde(default)]
     pub enable_graceful_restart: bool,
@@ -155,6 +159,7 @@ impl Default for BGPPeerSpec {
             password: None,
             password_secret: None,
             bfd_profile: None,
+            bfd_strict: false,
             enable_graceful_restart: false,
             ebgp_multi_hop: false,
             vrf: None,

@@ -179,6 +179,10 @@ pub(super) fn peer() -> Value {
             "ttlSecurityHops says how many hops there may be; ebgpMultiHop must not be set besides",
         ),
         (
+            "!self.bfdStrict || (has(self.bfdProfile) && self.bfdProfile != '')",
+            "bfdStrict is for a session with BFD, and bfdProfile is not set",
+        ),
+        (
             "!has(self.restartTime) || self.enableGracefulRestart",
             "restartTime is for enableGracefulRestart, which is not set",
         ),

@@ -63,6 +63,10 @@ fn peer(draft: &Draft, config: &Config, report: &mut Report<'_>) -> Option<BgpPe
     multihop(spec, &at, report);
     let listen_port = listen_port(spec, &at, report);
     let ttl_security_hops = ttl_security_hops(spec, &at, report);
+    if spec.bfd_strict && filled(spec.bfd_profile.as_ref()).is_none() {
+        let message = "is for a session with BFD, and bfdProfile is not set";
+        report.add(&at.key("bfdStrict"), message);
+    }
     let drain_time = spec.drain_time.as_deref().and_then(|text| {
         let at = at.key("drainTime");
         duration_within(text, DRAIN_TIME, "0s to 1h", &at, report)
@@ -90,6 +94,7 @@ fn peer(draft: &Draft, config: &Config, report: &mut Report<'_>) -> Option<BgpPe
         nodes,
         password: password(spec, &at, report),
         bfd_profile: bfd_profile(spec, config, &at, report),
+        bfd_strict: spec.bfd_strict,
         graceful_restart: spec.enable_graceful_restart,
         restart_time: restart_time.unwrap_or(BgpPeer::RESTART_TIME),
         ebgp_multihop: spec.ebgp_multi_hop,

@@ -85,10 +85,13 @@ pub enum Input {
     },
     /// Everything that was to be sent on a connection has gone to the system.
     Drained(Connection),
-    /// BFD reaches the peer.
+    /// BFD reaches the peer. So it does until another of these three.
     BfdUp,
     /// BFD has lost the peer. Say it when that happens, and not for a BFD session that was never up.
     BfdDown,
+    /// BFD begins anew, or is kept no longer: it is as if it had never been up, and a session that is up stays so. Not for a peer
+    /// that has switched it off, which says nothing of the path (RFC 5882 §3.2).
+    BfdOff,
     /// The time of [`deadline`](crate::Peer::deadline) has come; harmless when early. Give what has been received first: a
     /// KEEPALIVE that waits to be read is as good as one that was.
     Tick,

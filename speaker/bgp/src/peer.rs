@@ -35,6 +35,8 @@ pub struct Peer {
     sessions: BTreeMap<Connection, Session>,
     /// The number of the next outbound connection.
     number: u64,
+    /// Whether BFD has come up, and has not lost the peer since.
+    bfd_up: bool,
     /// Whether the peer refused capabilities, and is tried without (RFC 5492 §3).
     plain: bool,
     restarting: Restarting,
@@ -58,6 +60,7 @@ impl Peer {
             backoff: Backoff::default(),
             sessions: BTreeMap::new(),
             number: 0,
+            bfd_up: false,
             plain: false,
             restarting: Restarting::new(until),
             record: Record::new(now),
@@ -86,6 +89,7 @@ impl Peer {
             Input::Drained(connection) => self.drained(now, connection),
             Input::BfdUp => self.bfd_up(now),
             Input::BfdDown => self.bfd_down(now),
+            Input::BfdOff => self.bfd_up = false,
             Input::Tick => self.tick(now),
         }
         self.record.enter(now, self.state());
@@ -285,16 +289,25 @@ impl Peer {
     }
 
     fn bfd_up(&mut self, now: Time) {
+        self.bfd_up = true;
+        for connection in self.connections() {
+            if let Some(session) = self.sessions.get_mut(&connection) {
+                let outcome = session.bfd_up(now, &mut self.out);
+                self.outcome(now, connection, outcome);
+            }
+        }
         if matches!(self.dial, Dial::Waiting(Some(_))) && self.sessions.is_empty() {
             self.begin(now);
         }
     }
 
     fn bfd_down(&mut self, now: Time) {
-        let established = self.established().map(Session::connection);
-        if let Some(connection) = established {
-            let notification = Notification::new(Reason::BFD_DOWN);
-            self.end(now, connection, notification, "BFD has lost the peer");
+        self.bfd_up = false;
+        for connection in self.connections() {
+            if let Some(session) = self.sessions.get_mut(&connection) {
+                let outcome = session.bfd_down(now, &mut self.out);
+                self.outcome(now, connection, outcome);
+            }
         }
     }
 

@@ -162,6 +162,7 @@ pub(crate) mod tests {
                 extended_next_hop: false,
             },
             max_length: 4_096,
+            bfd_strict: false,
             route_refresh: true,
             enhanced_route_refresh: true,
             local_restart: offer(ours, theirs),

@@ -53,8 +53,17 @@ pub(crate) struct Session {
 #[derive(Debug)]
 enum Phase {
     OpenSent,
+    BfdUpPending(Box<Pending>),
     OpenConfirm(Box<Agreement>),
     Established(Box<Established>),
+}
+
+/// A session that waits for BFD.
+#[derive(Debug)]
+struct Pending {
+    agreement: Agreement,
+    /// Whether the peer's KEEPALIVE has come: its BFD was up first.
+    confirmed: bool,
 }
 
 #[derive(Debug)]
@@ -70,7 +79,7 @@ pub(crate) enum Outcome {
     /// Nothing.
     Continue,
     /// The peer's OPEN is good: two connections may be one too many now. One that stays is to be
-    /// [confirmed](Session::send_keepalive).
+    /// [confirmed](Session::send_keepalive), or where it [waits](Session::waits_for_bfd) for BFD [held](Session::hold_for_bfd).
     Opened,
     /// The session is up.
     Established,
@@ -131,6 +140,7 @@ impl Session {
     pub(crate) const fn state(&self) -> State {
         match self.phase {
             Phase::OpenSent => State::OpenSent,
+            Phase::BfdUpPending(_) => State::BfdUpPending,
             Phase::OpenConfirm(_) => State::OpenConfirm,
             Phase::Established(_) => State::Established,
         }
@@ -140,6 +150,7 @@ impl Session {
     pub(crate) const fn agreement(&self) -> Option<&Agreement> {
         match &self.phase {
             Phase::OpenSent => None,
+            Phase::BfdUpPending(pending) => Some(&pending.agreement),
             Phase::OpenConfirm(agreement) => Some(agreement),
             Phase::Established(established) => Some(&established.agreement),
         }
@@ -149,7 +160,7 @@ impl Session {
     pub(crate) const fn established(&self) -> Option<Time> {
         match &self.phase {
             Phase::Established(established) => Some(established.since),
-            Phase::OpenSent | Phase::OpenConfirm(_) => None,
+            Phase::OpenSent | Phase::BfdUpPending(_) | Phase::OpenConfirm(_) => None,
         }
     }
 
@@ -157,7 +168,7 @@ impl Session {
     pub(crate) const fn received(&self) -> Option<&Received> {
         match &self.phase {
             Phase::Established(established) => Some(&established.received),
-            Phase::OpenSent | Phase::OpenConfirm(_) => None,
+            Phase::OpenSent | Phase::BfdUpPending(_) | Phase::OpenConfirm(_) => None,
         }
     }
 
@@ -187,6 +198,7 @@ impl Session {
             Timer::Hold => Event::HoldTimer,
             Timer::Keepalive => Event::KeepaliveTimer,
             Timer::SendHold => Event::SendHoldTimer,
+            Timer::BfdHold => Event::BfdHoldTimer,
         };
         Some(match action(self.state(), event) {
             Action::SendKeepalive => {
@@ -247,6 +259,10 @@ impl Session {
         let keepalive_time = self.offer.keepalive_time;
         let exceeded = match &mut self.phase {
             Phase::OpenSent => Ok(()),
+            Phase::BfdUpPending(pending) => {
+                pending.agreement.set_keepalive_time(keepalive_time);
+                Ok(())
+            }
             Phase::OpenConfirm(agreement) => {
                 agreement.set_keepalive_time(keepalive_time);
                 Ok(())
@@ -327,6 +343,9 @@ impl Session {
     fn take(&mut self, now: Time, heard: Heard, out: &mut Outbox) -> Outcome {
         match heard {
             Heard::Keepalive | Heard::Update(Ok(())) => {
+                if let Phase::BfdUpPending(pending) = &mut self.phase {
+                    pending.confirmed = true;
+                }
                 self.heard_from(now);
                 Outcome::Continue
             }
@@ -366,6 +385,59 @@ impl Session {
         self.timers.set(Timer::Hold, now, hold_time);
     }
 
+    /// Whether our KEEPALIVE is to be held back while BFD is not up: both sides have asked for that.
+    pub(crate) fn waits_for_bfd(&self) -> bool {
+        self.agreement()
+            .is_some_and(|agreement| agreement.bfd_strict)
+    }
+
+    /// The peer is welcome, but BFD is not up yet. The hold time bounds the wait, and where there is none a time of its own
+    /// (draft-ietf-idr-bgp-bfd-strict-mode §8.5.5).
+    pub(crate) fn hold_for_bfd(&mut self, now: Time) {
+        let Phase::OpenConfirm(agreement) = &self.phase else {
+            return;
+        };
+        if agreement.hold_time.is_zero() {
+            self.timers.set(Timer::BfdHold, now, BFD_HOLD_TIME);
+        }
+        let agreement = Agreement::clone(agreement);
+        let confirmed = false;
+        self.phase = Phase::BfdUpPending(Box::new(Pending {
+            agreement,
+            confirmed,
+        }));
+    }
+
+    /// BFD has come up (§8.5.1).
+    pub(crate) fn bfd_up(&mut self, now: Time, out: &mut Outbox) -> Outcome {
+        if action(self.state(), Event::BfdUp) != Action::Release {
+            return Outcome::Continue;
+        }
+        let Phase::BfdUpPending(pending) = &self.phase else {
+            return Outcome::Continue;
+        };
+        let confirmed = pending.confirmed;
+        self.timers.stop(Timer::BfdHold);
+        self.phase = Phase::OpenConfirm(Box::new(pending.agreement.clone()));
+        self.send_keepalive(now, out);
+        match confirmed {
+            true => self.establish(now),
+            false => Outcome::Continue,
+        }
+    }
+
+    /// BFD has lost the peer. What is not up yet ends only where it had to wait for BFD (§8.6.2).
+    pub(crate) fn bfd_down(&mut self, now: Time, out: &mut Outbox) -> Outcome {
+        let minds = self.state() == State::Established || self.waits_for_bfd();
+        match action(self.state(), Event::BfdDown) {
+            Action::Refuse(reason) if minds => {
+                let notification = Notification::new(reason);
+                self.end(now, notification, "BFD has lost the peer", out)
+            }
+            _ => Outcome::Continue,
+        }
+    }
+
     /// Now, or where the peer has not read yet what we sent before, as soon as it has: one is enough then.
     pub(crate) fn send_keepalive(&mut self, now: Time, out: &mut Outbox) {
         let waits = self.outstanding > 0 && matches!(self.phase, Phase::Established(_));
@@ -389,6 +461,8 @@ fn send_hold_time(hold_time: Duration) -> Duration {
 
 /// The hold time until the OPENs have been exchanged (RFC 4271 §8.2.2).
 const OPEN_HOLD_TIME: Duration = Duration::from_secs(240);
+/// How long BFD may take without a hold time (draft-ietf-idr-bgp-bfd-strict-mode §3).
+const BFD_HOLD_TIME: Duration = Duration::from_secs(30);
 /// The shortest send hold time.
 const SEND_HOLD_TIME: Duration = Duration::from_secs(480);
 /// How much is on its way, at most, when more is asked for: enough for one write, and little that could be out of date.

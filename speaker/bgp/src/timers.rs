@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     Keepalive,
     /// The peer has read nothing for the send hold time (RFC 9687).
     SendHold,
+    /// BFD has not come up (draft-ietf-idr-bgp-bfd-strict-mode §3).
+    BfdHold,
 }
 
 /// Those that run.

@@ -193,6 +193,7 @@ fn settings([own, other]: [u32; 2], own_id: u8, other_id: u8) -> Settings {
         connect_time: Duration::from_secs(1),
         passive: true,
         restart_time: None,
+        bfd_strict: false,
         maximum_prefixes: None,
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Bgp {
     discovering: BTreeMap<String, u32>,
     secrets: BTreeMap<String, Secret>,
     doors: BTreeMap<Door, BTreeMap<IpAddr, Option<Passphrase>>>,
+    /// The BFD sessions that are up.
+    reached: BTreeSet<ironlb_bfd::Key>,
     leave: Leave,
     /// Whether routes were announced before: a node that leaves has something to take leave of.
     is_ready: bool,
@@ -72,6 +74,7 @@ impl Bgp {
             discovering: BTreeMap::new(),
             secrets: BTreeMap::new(),
             doors: BTreeMap::new(),
+            reached: BTreeSet::new(),
             leave: Leave::default(),
             is_ready: false,
             flushes: 0,
@@ -349,6 +352,10 @@ impl Bgp {
     }
 
     fn watched(&mut self, now: Time, key: ironlb_bfd::Key, up: bool) {
+        match up {
+            true => self.reached.insert(key),
+            false => self.reached.remove(&key),
+        };
         for neighbour in self.neighbours.values_mut() {
             if neighbour.watched_by() == Some(key) {
                 let input = if up { Input::BfdUp } else { Input::BfdDown };
@@ -394,7 +401,8 @@ impl Bgp {
                 false => Stop::Shutdown(format!("node {} stops announcing", self.node)),
             };
             neighbour.session.handle(now, Input::Stop(stop));
-            self.outputs.extend(neighbour.watch(None));
+            let watch = neighbour.watch(now, None, &mut self.reached);
+            self.outputs.extend(watch);
         }
         while self.step(now) {}
         if self

@@ -68,6 +68,7 @@ pub(crate) fn peer(name: &str) -> BgpPeer {
         nodes: Vec::new(),
         password: Password::None,
         bfd_profile: None,
+        bfd_strict: false,
         graceful_restart: false,
         restart_time: BgpPeer::RESTART_TIME,
         ebgp_multihop: false,

@@ -175,6 +175,7 @@ impl Router {
             connect_time: HOLD_TIME,
             passive: true,
             restart_time: None,
+            bfd_strict: false,
             maximum_prefixes: None,
         }
     }

@@ -56,7 +56,10 @@ impl Run {
                 let settings = Box::new(bytes.settings());
                 self.give(Input::Configure(settings));
             }
-            4 => self.give(Input::BfdDown),
+            4 => self.give(match bytes.byte() % 2 {
+                0 => Input::BfdDown,
+                _ => Input::BfdOff,
+            }),
             5 => self.give(Input::BfdUp),
             6 => self.pass(Duration::from_secs(u64::from(bytes.byte()))),
             16 => self.pass(Duration::from_millis(u64::from(bytes.byte()) * 10)),
@@ -267,6 +270,7 @@ impl Bytes<'_> {
             connect_time: Duration::from_secs(1),
             passive: flags & 0x30 == 0x30,
             restart_time: (flags & 0x40 != 0).then_some(Duration::from_secs(120)),
+            bfd_strict: flags & 0x30 == 0x20,
             maximum_prefixes: (flags & 0x80 != 0).then_some(3),
         }
     }
@@ -279,6 +283,7 @@ impl Bytes<'_> {
             route_refresh: flags & 1 != 0,
             enhanced_route_refresh: flags & 2 != 0,
             extended_message: flags & 4 != 0,
+            bfd_strict: flags & 5 == 5,
             ..Capabilities::default()
         };
         if flags & 8 != 0 {

@@ -123,7 +123,7 @@ impl Peer {
         let why = match admitted {
             Err(Refusal { why, .. }) => Some(why),
             Ok(()) if moved => Some("the peer is configured elsewhere".to_owned()),
-            Ok(()) if !offer.same_open(session.offer()) => {
+            Ok(()) if !offer.same_open(session.offer(), session.state()) => {
                 Some("what the OPEN says has changed".to_owned())
             }
             Ok(()) => None,
@@ -179,7 +179,14 @@ impl Peer {
     fn opened(&mut self, now: Time, connection: Connection) {
         self.collide(now, connection);
         if let Some(session) = self.sessions.get_mut(&connection) {
-            session.send_keepalive(now, &mut self.out);
+            if session.waits_for_bfd() && !self.bfd_up {
+                session.hold_for_bfd(now);
+                // The wait may be long, and another connection would wait no shorter.
+                self.rest();
+                self.dial = Dial::Resting;
+            } else {
+                session.send_keepalive(now, &mut self.out);
+            }
         }
     }
 
@@ -190,7 +197,7 @@ impl Peer {
             .values()
             .filter(|session| session.connection() != new);
         let other = others
-            .filter(|session| session.state() >= State::OpenConfirm)
+            .filter(|session| session.state() > State::OpenSent)
             .max_by_key(|session| session.state());
         let (Some(session), Some(other)) = (self.sessions.get(&new), other) else {
             return;

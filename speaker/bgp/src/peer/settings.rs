@@ -38,6 +38,9 @@ pub struct Settings {
     pub passive: bool,
     /// For how long the peer keeps our routes while we restart; `None` without graceful restart (RFC 4724).
     pub restart_time: Option<Duration>,
+    /// Whether the session waits for BFD, where the peer does the same (draft-ietf-idr-bgp-bfd-strict-mode). Only with BFD: see
+    /// [`Input::BfdUp`](crate::Input::BfdUp).
+    pub bfd_strict: bool,
     /// How many prefixes of a family the peer may announce.
     pub maximum_prefixes: Option<u32>,
 }
@@ -83,6 +86,7 @@ impl Settings {
             connect_time: peer.connect_time.unwrap_or(CONNECT_TIME),
             passive: peer.passive,
             restart_time: peer.graceful_restart.then_some(peer.restart_time),
+            bfd_strict: peer.bfd_strict && peer.bfd_profile.is_some(),
             maximum_prefixes: peer.maximum_prefixes,
         }
     }
@@ -124,6 +128,7 @@ impl Settings {
             graceful_restart: self.restart_time.map(restart),
             four_octet_as: Some(asn),
             enhanced_route_refresh: true,
+            bfd_strict: self.bfd_strict,
             ..Capabilities::default()
         }
     }

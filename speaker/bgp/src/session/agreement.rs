@@ -7,6 +7,7 @@ use std::time::Duration;
 use ironlb_model::Family;
 use ironlb_model::bgp::PeerAsn;
 
+use super::State;
 use crate::collision::Rank;
 use crate::wire::framer::{MAX_LENGTH, MAX_LENGTH_EXTENDED};
 use crate::wire::{AfiSafi, Capabilities, GracefulRestart, Negotiated, Notification, Open, Reason};
@@ -40,6 +41,8 @@ pub struct Agreement {
     pub route_refresh: bool,
     /// Whether a refresh is framed by BoRR and EoRR (RFC 7313).
     pub enhanced_route_refresh: bool,
+    /// Whether the session waits for BFD: both sides said so (draft-ietf-idr-bgp-bfd-strict-mode §6).
+    pub bfd_strict: bool,
     /// The graceful restart that we offered; `None` when the peer does not know it, and so keeps nothing.
     pub local_restart: Option<GracefulRestart>,
     /// The graceful restart that the peer offered.
@@ -99,10 +102,12 @@ impl Offer {
         self.open.capabilities == Capabilities::default()
     }
 
-    /// Whether an OPEN of `other` says the same, but for the restart bit, which is no setting.
-    pub(crate) fn same_open(&self, other: &Self) -> bool {
+    /// Whether an OPEN of `other` says the same to a session in this state: but for the restart bit, which is no setting, and once
+    /// it is up for the wait for BFD, which is over (draft-ietf-idr-bgp-bfd-strict-mode §8.1).
+    pub(crate) fn same_open(&self, other: &Self, state: State) -> bool {
         let still = |offer: &Self| {
             let mut open = offer.open.clone();
+            open.capabilities.bfd_strict &= state < State::Established;
             if let Some(restart) = &mut open.capabilities.graceful_restart {
                 restart.restarting = false;
             }
@@ -152,6 +157,7 @@ impl Offer {
             },
             route_refresh: we.route_refresh && they.route_refresh,
             enhanced_route_refresh: we.enhanced_route_refresh && they.enhanced_route_refresh,
+            bfd_strict: we.bfd_strict && they.bfd_strict,
             local_restart: they
                 .graceful_restart
                 .as_ref()
@@ -433,8 +439,12 @@ mod tests {
         if let Some(restart) = &mut other.open.capabilities.graceful_restart {
             restart.restarting = true;
         }
-        assert!(offer.same_open(&other));
+        assert!(offer.same_open(&other, State::OpenConfirm));
         other.open.hold_time = 30;
-        assert!(!offer.same_open(&other));
+        assert!(!offer.same_open(&other, State::OpenConfirm));
+        let mut waiting = offer.clone();
+        waiting.open.capabilities.bfd_strict = true;
+        assert!(!offer.same_open(&waiting, State::OpenConfirm));
+        assert!(offer.same_open(&waiting, State::Established));
     }
 }

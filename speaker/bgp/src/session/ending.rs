@@ -4,7 +4,9 @@ use ironlb_model::Time;
 
 use super::received::Exceeded;
 use super::table::{self, Action, Event, action};
-use super::{Cause, OPEN_HOLD_TIME, Outbox, Outcome, Session, send_hold_time};
+use super::{
+    BFD_HOLD_TIME, Cause, OPEN_HOLD_TIME, Outbox, Outcome, Session, State, send_hold_time,
+};
 use crate::restart;
 use crate::timers::Timer;
 use crate::wire::{Error, Kind, Notification, Reason};
@@ -68,6 +70,10 @@ impl Session {
                 "the peer has read nothing for {:?}",
                 send_hold_time(hold_time)
             ),
+            Timer::BfdHold => format!("BFD has not come up within {BFD_HOLD_TIME:?}"),
+            Timer::Hold if self.state() == State::BfdUpPending => {
+                format!("BFD has not come up within {hold_time:?}")
+            }
             Timer::Hold | Timer::Keepalive => format!("nothing was heard for {hold_time:?}"),
         }
     }

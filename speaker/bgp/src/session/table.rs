@@ -16,6 +16,9 @@ pub enum State {
     Connect,
     /// Connected; our OPEN is sent, the peer's awaited.
     OpenSent,
+    /// The peer's OPEN was accepted; our KEEPALIVE is held back until BFD is up. A sub-state of OpenSent
+    /// (draft-ietf-idr-bgp-bfd-strict-mode §8.1).
+    BfdUpPending,
     /// The peer's OPEN was accepted; its KEEPALIVE is awaited.
     OpenConfirm,
     /// Routes are exchanged.
@@ -65,6 +68,12 @@ pub(crate) enum Event {
     Malformed,
     /// The peer reads nothing (29, RFC 9687).
     SendHoldTimer,
+    /// BFD has lost the peer (31 of draft-ietf-idr-bgp-bfd-strict-mode §4).
+    BfdDown,
+    /// BFD has come up, or need not any more (30, 32, 33).
+    BfdUp,
+    /// BFD has not come up in time (34).
+    BfdHoldTimer,
 }
 
 impl From<Kind> for Event {
@@ -123,6 +132,8 @@ pub(crate) enum Action {
     Take,
     /// Send a KEEPALIVE, and stay.
     SendKeepalive,
+    /// Send the KEEPALIVE that was held back: OpenConfirm, or Established where the peer's has come.
+    Release,
     /// Close without a word, as the peer does not listen any more.
     Drop,
     /// Close with this NOTIFICATION.
@@ -133,14 +144,14 @@ pub(crate) enum Action {
     Cease,
 }
 
-/// What an event means in a state (RFC 4271 §8.2.2, RFC 6608 for the subcodes, RFC 9687).
+/// What an event means in a state (RFC 4271 §8.2.2, RFC 6608 for the subcodes, RFC 9687, draft-ietf-idr-bgp-bfd-strict-mode §8).
 ///
 /// Three things differ from the RFC, for the better: a dial that takes too long waits before the next one, so that back-off applies;
 /// an inbound connection beside a dial gets a machine of its own; and a timer that has no business in a state is ignored there.
 /// Of the optional attributes of §8.1.1 there are DampPeerOscillations, PassiveTcpEstablishment and TrackTcpState; there is no
 /// DelayOpen.
 pub(crate) const fn action(state: State, event: Event) -> Action {
-    use State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};
+    use State::{Active, BfdUpPending, Connect, Established, Idle, OpenConfirm, OpenSent};
     match (state, event) {
         (Idle, Event::Start | Event::IdleHoldTimer) => Action::Begin,
         (Idle, Event::Accepted) => Action::Reject,
@@ -149,9 +160,18 @@ pub(crate) const fn action(state: State, event: Event) -> Action {
         (Active, Event::ConnectRetryTimer) => Action::Begin,
         (Connect, Event::ConnectRetryTimer | Event::Closed) => Action::Retry,
         (Connect, Event::Connected) => Action::Open,
-        (Active | Connect | OpenSent | OpenConfirm | Established, Event::Accepted) => Action::Open,
+        (
+            Active | Connect | OpenSent | BfdUpPending | OpenConfirm | Established,
+            Event::Accepted,
+        ) => Action::Open,
 
         (OpenSent, Event::Open) => Action::Confirm,
+        (BfdUpPending, Event::Keepalive) => Action::Take,
+        (BfdUpPending, Event::BfdUp) => Action::Release,
+        (BfdUpPending, Event::BfdHoldTimer) => Action::Refuse(Reason::BFD_DOWN),
+        (BfdUpPending | OpenConfirm | Established, Event::BfdDown) => {
+            Action::Refuse(Reason::BFD_DOWN)
+        }
         (OpenConfirm, Event::Keepalive) => Action::Establish,
         (Established, Event::Keepalive | Event::Update | Event::RouteRefresh) => Action::Take,
         (OpenConfirm | Established, Event::KeepaliveTimer) => Action::SendKeepalive,
@@ -159,12 +179,15 @@ pub(crate) const fn action(state: State, event: Event) -> Action {
         (OpenSent, Event::Keepalive | Event::Update | Event::RouteRefresh) => {
             Action::Refuse(Reason::UNEXPECTED_IN_OPEN_SENT)
         }
+        (BfdUpPending, Event::Open | Event::Update | Event::RouteRefresh) => {
+            Action::Refuse(Reason::UNEXPECTED_IN_OPEN_SENT)
+        }
         (OpenConfirm, Event::Open | Event::Update | Event::RouteRefresh) => {
             Action::Refuse(Reason::UNEXPECTED_IN_OPEN_CONFIRM)
         }
         (Established, Event::Open) => Action::Refuse(Reason::UNEXPECTED_IN_ESTABLISHED),
 
-        (OpenSent | OpenConfirm | Established, event) => closing(event),
+        (OpenSent | BfdUpPending | OpenConfirm | Established, event) => closing(event),
         (Idle | Active | Connect, _) => Action::Ignore,
     }
 }
@@ -188,32 +211,36 @@ mod tests {
 
     /// Every state against every event, in the words of the table.
     #[rustfmt::skip]
-    const TABLE: &[(Event, [&str; 6])] = &[
-        //                            Idle      Active    Connect   OpenSent   OpenConfirm Established
-        (Event::Start,             ["begin",  "-",      "-",      "-",       "-",        "-"]),
-        (Event::Stop,              ["-",      "rest",   "rest",   "cease",   "cease",    "cease"]),
-        (Event::ConnectRetryTimer, ["-",      "begin",  "retry",  "-",       "-",        "-"]),
-        (Event::HoldTimer,         ["-",      "-",      "-",      "4/0",     "4/0",      "4/0"]),
-        (Event::KeepaliveTimer,    ["-",      "-",      "-",      "-",       "alive",    "alive"]),
-        (Event::IdleHoldTimer,     ["begin",  "-",      "-",      "-",       "-",        "-"]),
-        (Event::Connected,         ["-",      "-",      "open",   "-",       "-",        "-"]),
-        (Event::Accepted,          ["reject", "open",   "open",   "open",    "open",     "open"]),
-        (Event::Closed,            ["-",      "-",      "retry",  "drop",    "drop",     "drop"]),
-        (Event::Open,              ["-",      "-",      "-",      "confirm", "5/2",      "5/3"]),
-        (Event::Collision,         ["-",      "-",      "-",      "6/7",     "6/7",      "6/7"]),
-        (Event::Notification,      ["-",      "-",      "-",      "drop",    "drop",     "drop"]),
-        (Event::Keepalive,         ["-",      "-",      "-",      "5/1",     "up",       "take"]),
-        (Event::Update,            ["-",      "-",      "-",      "5/1",     "5/2",      "take"]),
-        (Event::RouteRefresh,      ["-",      "-",      "-",      "5/1",     "5/2",      "take"]),
-        (Event::Malformed,         ["-",      "-",      "-",      "fault",   "fault",    "fault"]),
-        (Event::SendHoldTimer,     ["-",      "-",      "-",      "8/0",     "8/0",      "8/0"]),
+    const TABLE: &[(Event, [&str; 7])] = &[
+        //                            Idle      Active    Connect   OpenSent   Pending    OpenConfirm Established
+        (Event::Start,             ["begin",  "-",      "-",      "-",       "-",       "-",        "-"]),
+        (Event::Stop,              ["-",      "rest",   "rest",   "cease",   "cease",   "cease",    "cease"]),
+        (Event::ConnectRetryTimer, ["-",      "begin",  "retry",  "-",       "-",       "-",        "-"]),
+        (Event::HoldTimer,         ["-",      "-",      "-",      "4/0",     "4/0",     "4/0",      "4/0"]),
+        (Event::KeepaliveTimer,    ["-",      "-",      "-",      "-",       "-",       "alive",    "alive"]),
+        (Event::IdleHoldTimer,     ["begin",  "-",      "-",      "-",       "-",       "-",        "-"]),
+        (Event::Connected,         ["-",      "-",      "open",   "-",       "-",       "-",        "-"]),
+        (Event::Accepted,          ["reject", "open",   "open",   "open",    "open",    "open",     "open"]),
+        (Event::Closed,            ["-",      "-",      "retry",  "drop",    "drop",    "drop",     "drop"]),
+        (Event::Open,              ["-",      "-",      "-",      "confirm", "5/1",     "5/2",      "5/3"]),
+        (Event::Collision,         ["-",      "-",      "-",      "6/7",     "6/7",     "6/7",      "6/7"]),
+        (Event::Notification,      ["-",      "-",      "-",      "drop",    "drop",    "drop",     "drop"]),
+        (Event::Keepalive,         ["-",      "-",      "-",      "5/1",     "take",    "up",       "take"]),
+        (Event::Update,            ["-",      "-",      "-",      "5/1",     "5/1",     "5/2",      "take"]),
+        (Event::RouteRefresh,      ["-",      "-",      "-",      "5/1",     "5/1",     "5/2",      "take"]),
+        (Event::Malformed,         ["-",      "-",      "-",      "fault",   "fault",   "fault",    "fault"]),
+        (Event::SendHoldTimer,     ["-",      "-",      "-",      "8/0",     "8/0",     "8/0",      "8/0"]),
+        (Event::BfdDown,           ["-",      "-",      "-",      "-",       "6/10",    "6/10",     "6/10"]),
+        (Event::BfdUp,             ["-",      "-",      "-",      "-",       "release", "-",        "-"]),
+        (Event::BfdHoldTimer,      ["-",      "-",      "-",      "-",       "6/10",    "-",        "-"]),
     ];
 
-    const STATES: [State; 6] = [
+    const STATES: [State; 7] = [
         State::Idle,
         State::Active,
         State::Connect,
         State::OpenSent,
+        State::BfdUpPending,
         State::OpenConfirm,
         State::Established,
     ];
@@ -230,6 +257,7 @@ mod tests {
             Action::Establish => "up",
             Action::Take => "take",
             Action::SendKeepalive => "alive",
+            Action::Release => "release",
             Action::Drop => "drop",
             Action::RefuseFault => "fault",
             Action::Cease => "cease",

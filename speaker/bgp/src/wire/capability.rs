@@ -25,6 +25,8 @@ pub struct Capabilities {
     pub four_octet_as: Option<u32>,
     /// Code 70: enhanced route refresh (RFC 7313).
     pub enhanced_route_refresh: bool,
+    /// Code 74: the session is to wait for BFD (draft-ietf-idr-bgp-bfd-strict-mode §5).
+    pub bfd_strict: bool,
     /// Code 73: its name (draft-walton-bgp-hostname-capability).
     pub fqdn: Option<Fqdn>,
     /// Codes that mean nothing to us.
@@ -105,6 +107,7 @@ impl Capabilities {
                 Some(())
             }
             code::ENHANCED_ROUTE_REFRESH => flag(value, &mut self.enhanced_route_refresh),
+            code::BFD_STRICT => flag(value, &mut self.bfd_strict),
             code::FQDN => Fqdn::decode(value).map(|fqdn| {
                 self.fqdn = Some(fqdn);
             }),
@@ -153,6 +156,9 @@ impl Capabilities {
         }
         if self.enhanced_route_refresh {
             capability(to, code::ENHANCED_ROUTE_REFRESH, |_| {});
+        }
+        if self.bfd_strict {
+            capability(to, code::BFD_STRICT, |_| {});
         }
         if let Some(fqdn) = &self.fqdn {
             capability(to, code::FQDN, |to| fqdn.encode(to));
@@ -222,6 +228,7 @@ mod code {
     pub(super) const FOUR_OCTET_AS: u8 = 65;
     pub(super) const ENHANCED_ROUTE_REFRESH: u8 = 70;
     pub(super) const FQDN: u8 = 73;
+    pub(super) const BFD_STRICT: u8 = 74;
 }
 
 /// Bits in front of the restart time.
@@ -286,6 +293,7 @@ pub(super) mod tests {
             (64, 3),
             (70, 1),
             (73, 3),
+            (74, 1),
         ] {
             let mut bytes = vec![code, value];
             bytes.extend(std::iter::repeat_n(1, value.into()));
@@ -370,14 +378,19 @@ pub(super) mod tests {
         (
             prop::collection::btree_set(family(), 0..40),
             prop::collection::btree_set((family(), any::<u16>()), 0..8),
-            any::<[bool; 3]>(),
+            any::<[bool; 4]>(),
             prop::option::of(restart),
             prop::option::of(1..=u32::MAX),
             prop::option::of(("[a-z]{0,64}", "[a-z.]{0,64}")),
         )
             .prop_map(
                 |(multiprotocol, extended_next_hop, flags, graceful_restart, asn, fqdn)| {
-                    let [route_refresh, extended_message, enhanced_route_refresh] = flags;
+                    let [
+                        route_refresh,
+                        extended_message,
+                        enhanced_route_refresh,
+                        bfd_strict,
+                    ] = flags;
                     Capabilities {
                         multiprotocol,
                         route_refresh,
@@ -386,6 +399,7 @@ pub(super) mod tests {
                         graceful_restart,
                         four_octet_as: asn.filter(|asn| *asn != 23456),
                         enhanced_route_refresh,
+                        bfd_strict,
                         fqdn: fqdn.map(|(host, domain)| Fqdn { host, domain }),
                         unknown: BTreeSet::new(),
                         unreadable: BTreeSet::new(),

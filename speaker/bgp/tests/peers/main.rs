@@ -18,6 +18,7 @@ mod random;
 mod router;
 mod sample;
 
+mod bfd_strict;
 mod captured;
 mod collisions;
 mod configuration;

@@ -43,6 +43,7 @@ fn any_settings(side: usize, random: &mut Random) -> Settings {
         keepalive_time: Duration::from_secs([0, 1, 30][random.below(3) as usize]),
         restart_time: (random.below(2) == 0).then_some(Duration::from_secs(120)),
         passive: random.below(4) == 0,
+        bfd_strict: random.below(2) == 0,
         maximum_prefixes: (random.below(4) == 0).then_some(50),
         families: match random.below(3) {
             0 => BTreeSet::from(Family::ALL),
@@ -71,7 +72,10 @@ fn disturb(network: &mut Network, random: &mut Random) {
             let settings = any_settings(side, random);
             network.handle(side, Input::Configure(Box::new(settings)));
         }
-        8 => network.handle(side, Input::BfdDown),
+        8 => network.handle(
+            side,
+            [Input::BfdDown, Input::BfdOff][random.below(2) as usize].clone(),
+        ),
         9 => network.handle(side, Input::BfdUp),
         10 => network.sides[side].listening = !network.sides[side].listening,
         11 => network.sides[side].reading = false,

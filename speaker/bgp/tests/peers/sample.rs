@@ -40,6 +40,7 @@ pub(crate) fn settings(side: usize) -> Settings {
         connect_time: Duration::from_secs(1),
         passive: false,
         restart_time: None,
+        bfd_strict: false,
         maximum_prefixes: None,
     }
 }

@@ -93,7 +93,7 @@ impl Bgp {
                 self.outputs.extend(wire(&name, &neighbour, output));
             }
             self.rib.down(&name);
-            let unwatch = neighbour.watch(None);
+            let unwatch = neighbour.watch(now, None, &mut self.reached);
             self.outputs.extend(unwatch);
         }
     }
@@ -194,7 +194,8 @@ impl Bgp {
                 let key = neighbour::watch_key(&target, vrf);
                 (key, ironlb_bfd::Settings::new(profile, false))
             });
-            self.outputs.extend(neighbour.watch(watch));
+            let watch = neighbour.watch(now, watch, &mut self.reached);
+            self.outputs.extend(watch);
             if neighbour.target.as_ref() != Some(&target) {
                 neighbour.target = Some(target.clone());
                 let peer = name.clone();

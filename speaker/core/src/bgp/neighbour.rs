@@ -1,10 +1,10 @@
 //! One peer of this node: what is configured, what that makes of it here and now, and its session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use ipnet::IpNet;
-use ironlb_bgp::{Audience, LocalAddresses, Peer, Settings, Standing, Unsendable};
+use ironlb_bgp::{Audience, Input, LocalAddresses, Peer, Settings, Standing, Unsendable};
 use ironlb_l2::Discovery;
 use ironlb_model::bgp::{Password, PeerAsn, PeerEndpoint};
 use ironlb_model::{BgpPeer, Name, Time};
@@ -71,16 +71,27 @@ impl Neighbour {
             && self.target.as_ref().is_some_and(expects)
     }
 
-    /// Has it watched by this BFD session, or none. Gives what is to be done for that.
+    /// Has it watched by this BFD session, or none; `reached` are those that are up. Gives what is to be done for that.
     pub(super) fn watch(
         &mut self,
+        now: Time,
         watch: Option<(ironlb_bfd::Key, ironlb_bfd::Settings)>,
+        reached: &mut BTreeSet<ironlb_bfd::Key>,
     ) -> Vec<PeerOutput> {
         if self.watch == watch {
             return Vec::new();
         }
         let former = std::mem::replace(&mut self.watch, watch.clone()).map(|(key, _)| key);
         let left = former.filter(|key| watch.as_ref().is_none_or(|(new, _)| new != key));
+        if let Some(key) = left {
+            reached.remove(&key);
+        }
+        if left.is_some() || former.is_none() {
+            // It may be up already, for another peer at the same place.
+            let is_up = watch.as_ref().is_some_and(|(key, _)| reached.contains(key));
+            let input = if is_up { Input::BfdUp } else { Input::BfdOff };
+            self.session.handle(now, input);
+        }
         let left = left.map(PeerOutput::Unwatch);
         let new = watch.map(|(key, settings)| PeerOutput::Watch { key, settings });
         left.into_iter().chain(new).collect()

@@ -200,6 +200,12 @@ impl Rig {
         }
     }
 
+    /// The router's own BFD is up.
+    fn reach(&mut self, name: &str) {
+        let router = self.routers.get_mut(name).unwrap();
+        router.peer.handle(self.now, ironlb_bgp::Input::BfdUp);
+    }
+
     fn router(&self, name: &str) -> &Router {
         &self.routers[name]
     }
@@ -663,6 +669,35 @@ fn a_peer_that_bfd_has_lost_is_left_at_once() {
     rig.feed(Input::Peer(PeerInput::Bfd { key, up: false }));
     let news = rig.news();
     assert!(matches!(&news[..], [News::Down(_)]), "{news:?}");
+}
+
+#[test]
+fn a_strict_peer_is_told_nothing_before_bfd_is_up_and_a_second_one_knows_that_it_is() {
+    let mut config = with_peers([]);
+    let mut strict = peer("tor");
+    strict.bfd_profile = Some("fast".into());
+    strict.bfd_strict = true;
+    config.bfd_profiles.insert("fast".into(), fast());
+    config.peers.insert("tor".into(), strict.clone());
+    let mut rig = Rig::announcing(config.clone());
+    rig.run(Duration::from_secs(30));
+    assert_eq!(rig.router("tor").peer.state(), State::BfdUpPending);
+    let key = rig.watch().unwrap();
+    rig.reach("tor");
+    rig.feed(Input::Peer(PeerInput::Bfd { key, up: true }));
+    rig.run(Duration::from_secs(1));
+    assert_eq!(rig.router("tor").prefixes(), ["192.0.2.1/32"]);
+
+    // At the same place, behind another port.
+    let mut second = strict;
+    second.name = "second".into();
+    second.port = 1790;
+    config.peers.insert("second".into(), second);
+    rig.routers.insert("second".into(), Router::new());
+    rig.reach("second");
+    rig.feed(Input::Config(Arc::new(config)));
+    rig.run(Duration::from_secs(1));
+    assert_eq!(rig.router("second").prefixes(), ["192.0.2.1/32"]);
 }
 
 #[test]

@@ -51,6 +51,8 @@ impl Router {
             connect_time: Duration::from_secs(1),
             passive: true,
             restart_time,
+            // Where the node asks for it.
+            bfd_strict: true,
             maximum_prefixes: None,
         };
         let mut peer = Peer::new(Time::ZERO, settings, 1, false);
