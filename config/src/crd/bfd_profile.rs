@@ -34,7 +34,8 @@ pub struct BFDProfileSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 60_000))]
     pub echo_interval: Option<i64>,
-    /// Whether echo packets are sent. Not possible with IPv6 or over several hops.
+    /// Whether echo packets are sent: to neighbours with a global address, of either family. As in MetalLB, not to peers that
+    /// are told of a pool with IPv6.
     #[serde(default)]
     pub echo_mode: bool,
     /// Whether the peer is to begin.

@@ -226,7 +226,7 @@ fn against_pools(advertisement: &BgpAdvertisement, config: &Config, report: &mut
     let has_v6 = |pool: &&&Pool| pool.ranges.iter().any(|range| range.family() == Family::V6);
     if let (Some(pool), Some(peer)) = (pools.iter().find(has_v6), echoing(advertisement, config)) {
         let message = format!(
-            "peer \"{peer}\" is watched with BFD echo, which IPv6 has not, and pool \"{}\" has IPv6",
+            "peer \"{peer}\" is watched with BFD echo, which as in MetalLB goes with IPv4 pools alone, and pool \"{}\" has IPv6",
             pool.name
         );
         report.add(&at.key("peers"), message);
