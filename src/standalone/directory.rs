@@ -1,6 +1,6 @@
 //! The directory of manifests: reads what changed in its files, and puts together what all of them say.
 //!
-//! Each file is parsed by itself, and only when it has changed. An object that is wrong counts as what it last was, also after a
+//! Each file is read and parsed by itself, and only when it has changed. An object that is wrong counts as what it last was, also after a
 //! restart: see [`File`] and [`Copy`]. A file that is being written is left alone until it rests.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ironlb_config::{Error, Manifest, ManifestKey, Manifests};
 
@@ -24,6 +25,8 @@ pub(crate) struct Directory {
     files: BTreeMap<String, File>,
     in_force: InForce,
     has_looked: bool,
+    /// When every file was read, changed or not.
+    read_all: Option<Instant>,
 }
 
 /// What a look into the directory gave.
@@ -47,6 +50,7 @@ impl Directory {
             files,
             in_force: InForce::new(),
             has_looked: false,
+            read_all: None,
         };
         directory.in_force = in_force(&directory.offers());
         directory
@@ -63,15 +67,19 @@ impl Directory {
     /// When the directory itself cannot be read: then nothing is known, and nothing is to change.
     pub(crate) fn read(&mut self) -> io::Result<Option<Reading>> {
         let paths = manifests_in(&self.path)?;
+        let reads_all = self.read_all.is_none_or(|at| at.elapsed() >= THOROUGH);
+        if reads_all {
+            self.read_all = Some(Instant::now());
+        }
         let mut known = std::mem::take(&mut self.files);
         let mut is_different = !std::mem::replace(&mut self.has_looked, true);
         let mut restless = false;
         for path in paths {
             let name = path.display().to_string();
-            let look = file::look(&path, &name);
-            restless |= matches!(look, Look::Restless);
             let is_known = known.contains_key(&name);
             let mut file = known.remove(&name).unwrap_or_default();
+            let look = file::look(&path, &name, file.stamp().filter(|_| !reads_all));
+            restless |= matches!(look, Look::Restless);
             let is_new = file.take(&name, look);
             is_different |= is_new;
             if is_known || is_new {
@@ -155,21 +163,22 @@ fn in_force(offers: &[&Arc<Manifest>]) -> InForce {
 fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let is_hidden = path
-            .file_name()
-            .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         let extension = path.extension().and_then(|extension| extension.to_str());
         if is_hidden {
             continue;
-        } else if path.is_dir() && !path.is_symlink() {
+        } else if kind.is_dir() {
             match manifests_in(&path) {
                 Ok(below) => paths.extend(below),
                 // It was removed meanwhile, and its files with it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
-        } else if extension.is_some_and(|it| EXTENSIONS.contains(&it)) && path.is_file() {
+        } else if extension.is_some_and(|it| EXTENSIONS.contains(&it))
+            && (kind.is_file() || kind.is_symlink() && path.is_file())
+        {
             paths.push(path);
         }
     }
@@ -177,6 +186,8 @@ fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// How often all files are read: on some network file systems one may change and look the same.
+const THOROUGH: Duration = Duration::from_secs(10);
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 #[cfg(test)]

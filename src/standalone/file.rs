@@ -4,6 +4,7 @@
 //! part of it cannot be read and may be just that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,8 @@ use ironlb_config::{Contents, Error, Manifest, ManifestKey, Source};
 pub(crate) struct File {
     /// As it was read last; `None` before it was.
     text: Option<Arc<str>>,
+    /// By what the system would show that it is another text now.
+    stamp: Option<Stamp>,
     contents: Contents,
     /// Why it could not be read, since `text` was.
     trouble: Option<Error>,
@@ -36,7 +39,9 @@ pub(crate) type InForce = BTreeMap<ManifestKey, Arc<Manifest>>;
 /// What looking at a file gave.
 pub(crate) enum Look {
     /// Its text, which has not changed for a moment.
-    Text(String),
+    Text(String, Option<Stamp>),
+    /// It is as it was, and was not read.
+    Same,
     /// It is being written.
     Restless,
     /// It was removed meanwhile.
@@ -49,7 +54,8 @@ impl File {
     /// Takes in what a look at the file called `name` gave. `true` when that is new.
     pub(crate) fn take(&mut self, name: &str, look: Look) -> bool {
         match look {
-            Look::Text(text) => {
+            Look::Text(text, stamp) => {
+                self.stamp = stamp;
                 let had_trouble = self.trouble.take().is_some();
                 if self.text.as_deref() == Some(&*text) {
                     return had_trouble;
@@ -58,12 +64,18 @@ impl File {
                 true
             }
             Look::Trouble(error) => {
+                self.stamp = None;
                 let is_new = self.trouble.as_ref() != Some(&error);
                 self.trouble = Some(error);
                 is_new
             }
-            Look::Restless | Look::Gone => false,
+            Look::Same | Look::Restless | Look::Gone => false,
         }
+    }
+
+    /// What the system said of the text that was read last.
+    pub(crate) const fn stamp(&self) -> Option<&Stamp> {
+        self.stamp.as_ref()
     }
 
     /// What it says now. Configuration is among it also when something is wrong with it.
@@ -143,29 +155,73 @@ impl File {
     }
 }
 
-/// Looks at the file at `path`, which errors call `name`.
-pub(crate) fn look(path: &Path, name: &str) -> Look {
+/// Looks at the file at `path`, which errors call `name`. It is not read where what the system says of it is `known`.
+pub(crate) fn look(path: &Path, name: &str, known: Option<&Stamp>) -> Look {
     let read = || {
-        let before = fs::metadata(path)?.modified()?;
+        let before = fs::metadata(path)?;
+        if known.is_some_and(|known| *known == Stamp::new(&before)) {
+            return Ok(Look::Same);
+        }
         let bytes = fs::read(path)?;
-        let after = fs::metadata(path)?.modified()?;
-        Ok::<_, io::Error>((bytes, before == after && rests(after)))
-    };
-    match read() {
-        Ok((_, false)) => Look::Restless,
-        Ok((bytes, true)) => String::from_utf8(bytes).map_or_else(
+        let after = fs::metadata(path)?;
+        let modified = after.modified()?;
+        if before.modified()? != modified || !rests(modified) {
+            return Ok(Look::Restless);
+        }
+        let stamp = Stamp::new(&after);
+        Ok::<_, io::Error>(String::from_utf8(bytes).map_or_else(
             |error| {
                 let after = error.utf8_error().valid_up_to();
                 let message = format!("not UTF-8 text after byte {after}");
                 Look::Trouble(Error::of_source(name, message))
             },
-            Look::Text,
-        ),
+            |text| Look::Text(text, stamp.is_of_old().then_some(stamp)),
+        ))
+    };
+    match read() {
+        Ok(look) => look,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Look::Gone,
         Err(error) => {
             let message = format!("cannot be read: {error}");
             Look::Trouble(Error::of_source(name, message))
         }
+    }
+}
+
+/// What changes when a file is written or replaced, whatever time its writer gives it: the system itself notes `changed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn new(file: &fs::Metadata) -> Self {
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+
+    /// Whether a change from now on has another time for certain: the system's clock for files has coarse steps.
+    fn is_of_old(&self) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let since =
+            |seconds, nanoseconds| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+        let changed = u64::try_from(seconds)
+            .ok()
+            .zip(u32::try_from(nanoseconds).ok());
+        changed.is_some_and(|(seconds, nanoseconds)| {
+            since(seconds, nanoseconds)
+                .elapsed()
+                .is_ok_and(|age| age >= REST)
+        })
     }
 }
 
@@ -183,3 +239,26 @@ fn rests(changed: SystemTime) -> bool {
 
 /// A file that did not change for so long is taken for whole.
 pub(crate) const REST: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_looks_as_it_did_is_not_read_once_it_is_old_enough_to_tell() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.yaml");
+        fs::write(&path, "first").unwrap();
+        let limit = std::time::Instant::now() + Duration::from_secs(10);
+        let stamp = loop {
+            match look(&path, "a.yaml", None) {
+                Look::Text(_, Some(stamp)) => break stamp,
+                _ => assert!(std::time::Instant::now() < limit, "it never rests"),
+            }
+        };
+        assert!(matches!(look(&path, "a.yaml", Some(&stamp)), Look::Same));
+        fs::write(&path, "other").unwrap();
+        let seen = look(&path, "a.yaml", Some(&stamp));
+        assert!(matches!(seen, Look::Restless | Look::Text(..)));
+    }
+}

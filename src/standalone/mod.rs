@@ -169,9 +169,8 @@ async fn hand_on(
     forwarder: &mut Option<Forwarder>,
 ) -> Result<()> {
     // Forward first: who is invited should be let in.
-    if let Some(ruleset) = site
-        .take_ruleset()
-        .filter(|_| args.forward == Forward::Nftables)
+    if args.forward == Forward::Nftables
+        && let Some(ruleset) = site.take_ruleset()
     {
         match forwarder {
             Some(forwarder) => forwarder.set(ruleset).await,

@@ -1,5 +1,3 @@
-use std::time::{Duration, Instant};
-
 use ironlb_model::Config;
 
 use super::*;
@@ -108,6 +106,28 @@ fn pool(name: &str, addresses: &str) -> String {
 
 fn joined(documents: &[String]) -> String {
     documents.join("---\n")
+}
+
+/// The system's own note of a change cannot be set, so what looks as it was is as it was.
+#[test]
+fn a_file_is_read_again_when_it_has_changed_and_its_writer_hides_it() {
+    let mut folder = Folder::new();
+    folder.write("web.yaml", GOOD);
+    assert_eq!(services(&folder.read()), ["web"]);
+    let before = fs::metadata(folder.path("web.yaml")).unwrap();
+    folder.write("web.yaml", GOOD.replace("web", "two"));
+    let file = fs::File::options()
+        .write(true)
+        .open(folder.path("web.yaml"));
+    file.unwrap()
+        .set_modified(before.modified().unwrap())
+        .unwrap();
+    let after = fs::metadata(folder.path("web.yaml")).unwrap();
+    assert_eq!(
+        (after.modified().unwrap(), after.len()),
+        (before.modified().unwrap(), before.len())
+    );
+    assert_eq!(services(&folder.read()), ["two"]);
 }
 
 #[test]
