@@ -15,6 +15,7 @@ use ironlb_model::{Community, Name, Node, ServiceKey};
 
 pub use bgp::bgp;
 pub(crate) use bgp::{Routes, routes};
+pub(crate) use layer2::layer2_of;
 pub use layer2::{Owned, Owner, layer2, layer2_on};
 pub use reason::Reason;
 

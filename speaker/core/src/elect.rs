@@ -30,22 +30,41 @@ pub fn owner<'a>(
     match election {
         Election::Rendezvous => {
             let address = address_hash(ip);
-            candidates.max_by_key(|node| {
-                (
-                    node.preference,
-                    mix(node.hash ^ address),
-                    Reverse(node.name),
-                )
-            })
+            candidates.max_by_key(|node| rendezvous_rank(node, address))
         }
-        Election::MetallbCompat => candidates.max_by_key(|node| {
-            (
-                node.preference,
-                Reverse((compat_hash(node.name, ip), node.name)),
-            )
-        }),
+        Election::MetallbCompat => candidates.max_by_key(|node| compat_rank(node, ip)),
     }
     .map(|node| node.name)
+}
+
+/// Whether `node`, one of the candidates, is the [`owner`] of `ip`. Looks at no more of them than it takes to find a better one.
+pub fn is_owner<'a>(
+    election: Election,
+    ip: IpAddr,
+    node: Candidate<'a>,
+    mut candidates: impl Iterator<Item = Candidate<'a>>,
+) -> bool {
+    match election {
+        Election::Rendezvous => {
+            let address = address_hash(ip);
+            let rank = rendezvous_rank(&node, address);
+            candidates.all(|other| rendezvous_rank(&other, address) <= rank)
+        }
+        Election::MetallbCompat => {
+            let rank = compat_rank(&node, ip);
+            candidates.all(|other| compat_rank(&other, ip) <= rank)
+        }
+    }
+}
+
+fn rendezvous_rank<'a>(node: &Candidate<'a>, address: u64) -> (u32, u64, Reverse<&'a Name>) {
+    let score = mix(node.hash ^ address);
+    (node.preference, score, Reverse(node.name))
+}
+
+fn compat_rank<'a>(node: &Candidate<'a>, ip: IpAddr) -> (u32, Reverse<([u8; 32], &'a Name)>) {
+    let hash = compat_hash(node.name, ip);
+    (node.preference, Reverse((hash, node.name)))
 }
 
 /// 64-bit FNV-1a of a node's name, to be computed once for a node.
@@ -96,6 +115,8 @@ const fn mix(number: u64) -> u64 {
 mod tests {
     use std::collections::BTreeMap;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -131,6 +152,29 @@ mod tests {
         let first = |address| elect(Election::Rendezvous, &names, ip(address)).unwrap();
         assert_eq!(&**first("192.0.2.10"), "node-c");
         assert_eq!(&**first("2001:db8::10"), "node-a");
+    }
+
+    proptest! {
+        #[test]
+        fn of_all_candidates_the_owner_alone_is_the_owner(
+            preferences in proptest::collection::vec(0_u32..3, 1..12),
+            number: u32,
+        ) {
+            let names: Vec<Name> = (0..preferences.len()).map(|n| format!("n{n}").into()).collect();
+            let candidates: Vec<Candidate<'_>> = names
+                .iter()
+                .zip(preferences)
+                .map(|(name, preference)| Candidate { name, hash: name_hash(name), preference })
+                .collect();
+            let ip = std::net::Ipv4Addr::from_bits(number).into();
+            for election in [Election::Rendezvous, Election::MetallbCompat] {
+                let all = || candidates.iter().copied();
+                let owner = owner(election, ip, all());
+                for node in all() {
+                    prop_assert_eq!(is_owner(election, ip, node, all()), owner == Some(node.name));
+                }
+            }
+        }
     }
 
     #[test]

@@ -91,6 +91,12 @@ impl Reports {
         outputs
     }
 
+    /// Whether something keeps a Service from being announced as it should be.
+    pub(crate) fn in_trouble(&self, key: &ServiceKey) -> bool {
+        let standing = self.told.get(key);
+        standing.is_some_and(|standing| standing.report.trouble.is_some())
+    }
+
     /// The Services that BGP peers are told of.
     pub(crate) fn routed(&self) -> impl Iterator<Item = &ServiceKey> {
         let told = self.told.iter();

@@ -91,11 +91,14 @@ impl Speaker {
                 self.with_routes(now, affected)
             }
             Input::NodeApplied(node) => {
+                let name = node.name.clone();
                 let affected = self.world.apply_node(node);
+                let affected = self.by_node(&name, affected);
                 self.with_routes(now, affected)
             }
             Input::NodeDeleted(name) => {
                 let affected = self.world.delete_node(&name);
+                let affected = self.by_node(&name, affected);
                 self.with_routes(now, affected)
             }
             Input::ServiceApplied(service) => self.world.apply_service(&service),
@@ -293,17 +296,27 @@ impl Speaker {
         }
     }
 
+    /// Of the Services that a change of a node may affect, those that are affected here. What this node announces by BGP is its own
+    /// affair, and of the many elections on layer 2 that another node may sway, those that this one neither won nor wins are as
+    /// they were.
+    fn by_node(&self, node: &Name, mut affected: Affected) -> Affected {
+        if self.synced && *node != self.node {
+            affected.retain(|key| {
+                let (offers, refusal) = self.wanted(key);
+                offers != self.offers_of(key) || refusal.is_some() || self.reports.in_trouble(key)
+            });
+        }
+        affected
+    }
+
     /// What this node should announce of a Service, and why another of its addresses stays behind.
     fn wanted(&self, key: &ServiceKey) -> (Vec<(IpAddr, Offer)>, Option<Reason>) {
-        let Ok(owners) = decide::layer2(&self.world, key) else {
-            return (Vec::new(), None);
-        };
+        let owners = decide::layer2_of(&self.world, key, &self.node);
         let mut offers = Vec::new();
         let mut refusal = None;
-        for (ip, owner) in owners {
+        for (ip, owner) in owners.unwrap_or_default() {
             match owner {
-                Ok(owned) if *owned.node == self.node => offers.push((ip, Offer::from(owned))),
-                Ok(_) => {}
+                Ok(owned) => offers.push((ip, Offer::from(owned))),
                 Err(reason) => refusal = Some(reason),
             }
         }

@@ -36,6 +36,25 @@ pub fn layer2<'w>(world: &'w World, service: &ServiceKey) -> Result<Vec<Owner<'w
     Ok(record.ips.iter().map(of).collect())
 }
 
+/// The addresses of a Service that `node` answers for, and those that it cannot because of something else than another node. To
+/// ask about one node is much less work than to find the owner among many.
+pub(crate) fn layer2_of<'w>(
+    world: &'w World,
+    service: &ServiceKey,
+    node: &Name,
+) -> Result<Vec<Owner<'w>>, Reason> {
+    let record = addressed(world, service)?;
+    let Some(position) = world.roster().position(node) else {
+        return Ok(Vec::new());
+    };
+    let by = By::Node(position);
+    let of = |ip: &IpAddr| {
+        let owned = elected(world, service, record, *ip, by).transpose()?;
+        Some((*ip, owned))
+    };
+    Ok(record.ips.iter().filter_map(of).collect())
+}
+
 /// What `node` answers for of a Service; when nothing, why not.
 pub fn layer2_on(
     world: &World,
@@ -133,7 +152,7 @@ impl<'w> Claim<'w> {
         true
     }
 
-    fn winner(&self, world: &'w World, election: Election, ip: IpAddr) -> Option<&'w Name> {
+    fn winner(&self, world: &'w World, election: Election, ip: IpAddr, by: By) -> Option<&'w Name> {
         let roster = world.roster();
         let preferring = |one: &&&L2Advertisement| !one.preferred_nodes.is_empty();
         let preferring: Vec<&&L2Advertisement> =
@@ -149,8 +168,23 @@ impl<'w> Claim<'w> {
                     .sum(),
             })
         };
-        elect::owner(election, ip, self.nodes.iter().filter_map(candidate))
+        let candidates = self.nodes.iter().filter_map(candidate);
+        match by {
+            By::Anybody => elect::owner(election, ip, candidates),
+            By::Node(position) => {
+                let node = candidate(position).filter(|_| self.nodes.contains(position))?;
+                elect::is_owner(election, ip, node, candidates).then_some(node.name)
+            }
+        }
     }
+}
+
+/// Whose election counts.
+#[derive(Clone, Copy)]
+enum By {
+    Anybody,
+    /// That of the member at this position: whoever else is elected is nobody.
+    Node(usize),
 }
 
 fn owned<'w>(
@@ -159,20 +193,35 @@ fn owned<'w>(
     record: &Record,
     ip: IpAddr,
 ) -> Result<Owned<'w>, Reason> {
+    let elected = elected(world, key, record, ip, By::Anybody)?;
+    elected.ok_or(Reason::NoEligibleNode { ip })
+}
+
+fn elected<'w>(
+    world: &'w World,
+    key: &ServiceKey,
+    record: &Record,
+    ip: IpAddr,
+    by: By,
+) -> Result<Option<Owned<'w>>, Reason> {
     let own = Claim::new(world, key, record, ip)?;
-    let owner = match world.sharers(ip) {
-        [] | [_] if own.is_compat() => first_decides(world, record, &own),
-        [] | [_] => own.winner(world, Election::Rendezvous, ip),
-        sharers => together(world, key, ip, sharers)?,
+    let node = match world.sharers(ip) {
+        [] | [_] if own.is_compat() => first_decides(world, record, &own, by),
+        [] | [_] => own.winner(world, Election::Rendezvous, ip, by),
+        sharers => together(world, key, ip, sharers, by)?,
     };
-    let node = owner.ok_or(Reason::NoEligibleNode { ip })?;
-    Ok(Owned::new(world, node, &own.advertisements))
+    Ok(node.map(|node| Owned::new(world, node, &own.advertisements)))
 }
 
 /// MetalLB's way: the first address of the Service decides for all of them.
-fn first_decides<'w>(world: &'w World, record: &Record, claim: &Claim<'w>) -> Option<&'w Name> {
+fn first_decides<'w>(
+    world: &'w World,
+    record: &Record,
+    claim: &Claim<'w>,
+    by: By,
+) -> Option<&'w Name> {
     let first = record.ips.first()?;
-    claim.winner(world, Election::MetallbCompat, *first)
+    claim.winner(world, Election::MetallbCompat, *first, by)
 }
 
 /// One owner for all Services that share the address, from the nodes that all of them allow. A Service that would
@@ -186,6 +235,7 @@ fn together<'w>(
     key: &ServiceKey,
     ip: IpAddr,
     sharers: &[ServiceKey],
+    by: By,
 ) -> Result<Option<&'w Name>, Reason> {
     let claim = |sharer| Claim::new(world, sharer, world.service(sharer)?, ip).ok();
     let claims = sharers
@@ -204,8 +254,8 @@ fn together<'w>(
         }
     }
     Ok(match world.service(oldest).filter(|_| compat) {
-        Some(oldest) => first_decides(world, oldest, &joint),
-        None => joint.winner(world, Election::Rendezvous, ip),
+        Some(oldest) => first_decides(world, oldest, &joint, by),
+        None => joint.winner(world, Election::Rendezvous, ip, by),
     })
 }
 
