@@ -14,6 +14,7 @@ mod config;
 mod dist;
 mod footprint;
 mod node;
+mod nodes;
 mod proc;
 mod product;
 mod report;
@@ -58,6 +59,11 @@ const BENCHES: &[Bench] = &[
         "config",
         "reading and validating a configuration",
         config::run,
+    ),
+    (
+        "nodes",
+        "a node that comes or goes among 500, with 10,000 Services",
+        nodes::run,
     ),
     (
         "footprint",
