@@ -133,14 +133,14 @@ pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Resul
             }
         }
     }
-    if let Some(forwarder) = forwarder
-        && client
-            .ask(|speaker, _| speaker.would_leave_routes())
-            .await?
-    {
-        forwarder.keep();
+    let kept = client.ask(|speaker, _| speaker.would_leave_routes()).await;
+    let ended = speaker.stop().await;
+    // Only now: until its routes are withdrawn, traffic comes to this host.
+    match forwarder {
+        Some(forwarder) if kept == Ok(true) => forwarder.keep(),
+        forwarder => drop(forwarder),
     }
-    speaker.stop().await.context("the speaker stopped badly")
+    ended.context("the speaker stopped badly")
 }
 
 /// Looks at the files, and says when to look again though nothing seems to happen.
