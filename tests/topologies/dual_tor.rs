@@ -3,10 +3,8 @@
 use ironlb_lab::{Signal, needs_the_lab};
 use serde_json::Value;
 
-use super::fabric::{Fabric, IPV4, IPV6, LIMIT};
+use super::fabric::{ALL, Fabric, IPV4, IPV6, LIMIT};
 use super::steady::SteadyFlows;
-
-const ALL: [&str; 3] = ["n1", "n2", "n3"];
 
 /// The rack, once all nodes serve by both routers.
 fn rack() -> Fabric {
@@ -61,11 +59,7 @@ fn flows_of_a_node_that_is_cut_off_go_elsewhere_although_its_routes_would_outliv
 fn all_flows_go_by_the_other_router_when_one_has_no_power() {
     needs_the_lab!();
     let fabric = rack();
-    let links = ["eth1", "eth2", "eth3", "eth4"];
-    let links = links.map(|name| fabric.host("tor1").link(name).unwrap());
-    for link in &links {
-        link.down().unwrap();
-    }
+    fabric.switch_off("tor1", &["eth1", "eth2", "eth3", "eth4"]);
     let missed = fabric.wait_for_paths("border", IPV4, 1);
     println!("router without power: one path is left after {missed:?}");
     fabric.wait_for_flows_to(IPV4, &ALL);

@@ -11,13 +11,16 @@ use std::time::{Duration, Instant};
 
 use ironlb_lab::backend::Answer;
 use ironlb_lab::topology::{Deployment, Topology};
-use ironlb_lab::{Error, Host, Lab, eventually_ok};
+use ironlb_lab::{Error, Host, Lab, Link, Signal, eventually_ok};
+use serde_json::Value;
 
 /// How long anything may take to come true.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// The Service of the topologies, by either family.
 pub(crate) const IPV4: &str = "192.0.2.10";
 pub(crate) const IPV6: &str = "2001:db8::10";
+/// The nodes of every topology.
+pub(crate) const ALL: [&str; 3] = ["n1", "n2", "n3"];
 
 /// A topology that runs.
 pub(crate) struct Fabric {
@@ -74,26 +77,93 @@ impl Fabric {
         answers
     }
 
+    /// What a router's kernel does with what is for an address.
+    pub(crate) fn routes(&self, router: &str, address: &str) -> String {
+        let family = if address.contains(':') { "-6" } else { "-4" };
+        let mut command = Command::new("ip");
+        command.args([family, "route", "show", address]);
+        let output = self.host(router).run(&mut command).unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Waits until a router's kernel divides what is for an address among as many next hops, and says how long that took.
     pub(crate) fn wait_for_paths(&self, router: &str, address: &str, count: usize) -> Duration {
-        let family = if address.contains(':') { "-6" } else { "-4" };
         let begun = Instant::now();
-        eventually_ok(
-            &format!("{router}: {count} paths to {address}"),
-            LIMIT,
-            || {
-                let mut command = Command::new("ip");
-                command.args([family, "route", "show", address]);
-                let output = self.host(router).run(&mut command).unwrap();
-                let routes = String::from_utf8(output.stdout).unwrap();
-                match routes.matches(" via ").count() {
-                    found if found == count => Ok(()),
-                    _ => Err(routes),
-                }
-            },
-        )
+        let what = format!("{router}: {count} paths to {address}");
+        eventually_ok(&what, LIMIT, || {
+            let routes = self.routes(router, address);
+            match routes.matches(" via ").count() {
+                found if found == count => Ok(()),
+                _ => Err(routes),
+            }
+        })
         .unwrap();
         begun.elapsed()
+    }
+
+    /// Waits until a router watches all nodes by BFD.
+    pub(crate) fn wait_for_bfd(&self, router: &str) {
+        let router = self.nodes.router(router).unwrap();
+        let question = "show bfd peers json";
+        let all_up = |peers: &Value| {
+            let peers = peers.as_array().unwrap();
+            peers.len() == ALL.len() && peers.iter().all(|peer| peer["status"] == "up")
+        };
+        router
+            .wait_for("BFD sessions", question, LIMIT, all_up)
+            .unwrap();
+    }
+
+    /// Takes a router's power away: these are all its interfaces.
+    pub(crate) fn switch_off(&self, router: &str, interfaces: &[&str]) {
+        for interface in interfaces {
+            let link = self.host(router).link(interface).unwrap();
+            link.down().unwrap();
+        }
+    }
+
+    /// Pulls the only cable of n2, and waits until `router` sends its flows to these addresses elsewhere.
+    pub(crate) fn lose_n2(&self, router: &str, addresses: &[&str]) -> Link {
+        let cable = self.host("n2").link("eth1").unwrap();
+        cable.unplug().unwrap();
+        let missed = self.wait_for_paths(router, addresses[0], 2);
+        println!("cable pulled: two paths are left after {missed:?}");
+        for address in addresses {
+            self.wait_for_paths(router, address, 2);
+            self.wait_for_flows_to(address, &["n1", "n3"]);
+        }
+        cable
+    }
+
+    /// The same, and puts the cable in again.
+    pub(crate) fn lose_and_find_n2(&self, router: &str, addresses: &[&str]) {
+        self.lose_n2(router, addresses).plug().unwrap();
+        for address in addresses {
+            self.wait_for_paths(router, address, 3);
+            self.wait_for_flows_to(address, &ALL);
+        }
+    }
+
+    /// Tells the speaker of a node to stop, and waits until it has, and `routers` have `paths` left. No request is lost meanwhile.
+    pub(crate) fn stop_without_loss(
+        &self,
+        node: &str,
+        address: &str,
+        routers: &[&str],
+        paths: usize,
+    ) {
+        // Each router divides anew once.
+        self.serves_while(address, routers.len(), || {
+            let speaker = self.nodes.process(&format!("{node}-lb")).unwrap();
+            speaker.signal(Signal::Terminate).unwrap();
+            for router in routers {
+                self.wait_for_paths(router, address, paths);
+            }
+            let status = speaker.wait(LIMIT).unwrap();
+            assert!(status.success(), "{status}");
+        });
+        let others: Vec<&str> = ALL.into_iter().filter(|other| *other != node).collect();
+        self.wait_for_flows_to(address, &others);
     }
 
     /// Lets the client ask for an address all the time while `work` goes on, and the router divides anew `changes` times: over UDP,

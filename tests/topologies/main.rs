@@ -13,5 +13,9 @@
 
 mod dual_tor;
 mod fabric;
+mod ipv6_only;
+mod leaf_spine;
+mod route_reflector;
 mod single_tor;
 mod steady;
+mod unnumbered;

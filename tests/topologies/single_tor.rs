@@ -1,10 +1,9 @@
 //! A rack behind one router.
 
-use ironlb_lab::{Signal, needs_the_lab};
+use ironlb_lab::needs_the_lab;
 
-use super::fabric::{Fabric, IPV4, IPV6, LIMIT};
+use super::fabric::{ALL, Fabric, IPV4, IPV6};
 
-const ALL: [&str; 3] = ["n1", "n2", "n3"];
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers: ''";
 
 /// The rack, once all nodes serve.
@@ -26,22 +25,8 @@ fn flows_are_divided_among_the_nodes_by_both_families() {
 fn flows_of_a_node_whose_cable_is_pulled_go_elsewhere_within_the_detection_time() {
     needs_the_lab!();
     let fabric = rack();
-    let tor = fabric.nodes.router("tor").unwrap();
-    tor.wait_for("BFD sessions", "show bfd peers json", LIMIT, |peers| {
-        let peers = peers.as_array().unwrap();
-        peers.len() == 3 && peers.iter().all(|peer| peer["status"] == "up")
-    })
-    .unwrap();
-    let cable = fabric.host("n2").link("eth1").unwrap();
-    cable.unplug().unwrap();
-    let missed = fabric.wait_for_paths("tor", IPV4, 2);
-    println!("cable pulled: two paths are left after {missed:?}");
-    fabric.wait_for_paths("tor", IPV6, 2);
-    fabric.wait_for_flows_to(IPV4, &["n1", "n3"]);
-    fabric.wait_for_flows_to(IPV6, &["n1", "n3"]);
-    cable.plug().unwrap();
-    fabric.wait_for_paths("tor", IPV4, 3);
-    fabric.wait_for_flows_to(IPV4, &ALL);
+    fabric.wait_for_bfd("tor");
+    fabric.lose_and_find_n2("tor", &[IPV4, IPV6]);
 }
 
 #[test]
@@ -89,13 +74,5 @@ fn no_request_is_lost_when_a_node_is_excluded_and_comes_back() {
 #[test]
 fn no_request_is_lost_when_a_node_s_speaker_is_told_to_stop() {
     needs_the_lab!();
-    let fabric = rack();
-    fabric.serves_while(IPV4, 1, || {
-        let speaker = fabric.nodes.process("n2-lb").unwrap();
-        speaker.signal(Signal::Terminate).unwrap();
-        fabric.wait_for_paths("tor", IPV4, 2);
-        let status = speaker.wait(LIMIT).unwrap();
-        assert!(status.success(), "{status}");
-    });
-    fabric.wait_for_flows_to(IPV4, &["n1", "n3"]);
+    rack().stop_without_loss("n2", IPV4, &["tor"], 2);
 }
