@@ -142,6 +142,20 @@ enum Announcement {
         prefix: String,
         local_pref: Option<u32>,
         communities: Vec<String>,
+        /// From here on only what is set.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        med: Option<u32>,
+        /// For external peers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        as_path_prepend: Option<u8>,
+        /// `None` for the node.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_hop: Option<String>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        extended_communities: Vec<String>,
+        /// Mbit/s.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        link_bandwidth: Option<u64>,
     },
 }
 

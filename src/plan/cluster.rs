@@ -229,15 +229,24 @@ fn printed(node: &Name, announcement: ironlb_speaker_core::Announcement) -> Anno
             peer,
             prefix,
             local_pref,
-            communities,
+            attributes,
         } => Announcement::Bgp {
             node,
             peer: peer.to_string(),
             prefix: prefix.to_string(),
             local_pref,
-            communities: communities.iter().map(ToString::to_string).collect(),
+            communities: texts(&attributes.communities),
+            med: attributes.med,
+            as_path_prepend: Some(attributes.as_path_prepend).filter(|times| *times > 0),
+            next_hop: attributes.next_hop.map(|address| address.to_string()),
+            extended_communities: texts(&attributes.extended_communities),
+            link_bandwidth: attributes.bandwidth,
         },
     }
+}
+
+fn texts<T: ToString>(all: &BTreeSet<T>) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
 }
 
 /// How often the controller is woken without a write in between. No write fails here, so it has nothing to wait for.

@@ -55,13 +55,32 @@ fn lines(service: &Service) -> Vec<String> {
                 prefix,
                 local_pref,
                 communities,
+                med,
+                as_path_prepend,
+                next_hop,
+                extended_communities,
+                link_bandwidth,
             } => {
                 let mut route = format!("BGP {prefix} to {peer}");
-                if let Some(local_pref) = local_pref {
-                    let _ = write!(route, ", localPref {local_pref}");
-                }
-                if !communities.is_empty() {
-                    let _ = write!(route, ", communities {}", communities.join(" "));
+                let both = [communities.as_slice(), extended_communities].concat();
+                let said = [
+                    ("localPref", local_pref.map(|value| value.to_string())),
+                    ("MED", med.map(|value| value.to_string())),
+                    ("prepend", as_path_prepend.map(|times| times.to_string())),
+                    ("next hop", next_hop.clone()),
+                    (
+                        "communities",
+                        Some(both.join(" ")).filter(|all| !all.is_empty()),
+                    ),
+                    (
+                        "weight",
+                        link_bandwidth.map(|megabits| format!("{megabits} Mbit/s")),
+                    ),
+                ];
+                for (what, value) in said {
+                    if let Some(value) = value {
+                        let _ = write!(route, ", {what} {value}");
+                    }
                 }
                 routes.entry(route).or_default().push(node);
             }

@@ -170,6 +170,15 @@ impl BgpPeer {
     pub fn selects_node(&self, labels: &Labels) -> bool {
         any_or_empty(&self.nodes, labels)
     }
+
+    /// Whether it is of our autonomous system, as it sees that (iBGP).
+    pub fn is_internal(&self) -> bool {
+        match self.peer_asn {
+            PeerAsn::Number(number) => number == self.local_asn.unwrap_or(self.my_asn),
+            PeerAsn::Internal => true,
+            PeerAsn::External => false,
+        }
+    }
 }
 
 /// Which AS number a peer must have.

@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use ironlb_model::{Community, Name, Node, ServiceKey};
+use ironlb_bgp::RouteAttributes;
+use ironlb_model::{Name, Node, ServiceKey};
 
 pub use bgp::bgp;
 pub(crate) use bgp::{Routes, routes};
@@ -51,8 +52,8 @@ pub enum Announcement {
         prefix: IpNet,
         /// LOCAL_PREF for internal peers; `None` where no advertisement sets it: they are told the default, 100.
         local_pref: Option<u32>,
-        /// Communities, ascending.
-        communities: Vec<Community>,
+        /// What is said of the route, as far as it is for a peer of this kind. Other Services in the same prefix may add to it.
+        attributes: RouteAttributes,
     },
 }
 

@@ -218,3 +218,89 @@ spec: {aggregationLength: 26, aggregationLengthV6: 64}
         ])
     );
 }
+
+/// A pool, a peer of our AS and one of another, and advertisements with these fields.
+fn with_advertisements(fields: &[&str]) -> String {
+    let mut text = "
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: first, namespace: metallb-system}
+spec: {addresses: [192.0.2.0/26]}
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: inside, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64512, peerAddress: 10.0.0.1}
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: outside, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.2}
+"
+    .to_owned();
+    for (number, fields) in fields.iter().enumerate() {
+        text.push_str(&format!(
+            "---\napiVersion: metallb.io/v1beta1\nkind: BGPAdvertisement\n\
+             metadata: {{name: a{number}, namespace: metallb-system}}\nspec: {{{fields}}}\n"
+        ));
+    }
+    text
+}
+
+#[test]
+fn what_else_decides_a_route_is_there_when_it_is_set() {
+    let configuration = with_advertisements(&[
+        "med: 20, asPathPrepend: 2, nextHop: 10.0.0.99, linkBandwidth: {perEndpoint: 50}, \
+         extendedCommunities: ['rt:64512:7', '0x4305000000000001']",
+    ]);
+    let manifests: [&str; 4] = [
+        &configuration,
+        &node("n1", ""),
+        &service("web", ""),
+        &endpoints("web", &["n1", "n1"]),
+    ];
+    let inside = json!({
+        "protocol": "bgp", "node": "n1", "peer": "inside", "prefix": "192.0.2.0/32", "localPref": null,
+        "communities": [], "med": 20, "nextHop": "10.0.0.99", "linkBandwidth": 100,
+        "extendedCommunities": ["rt:64512:7", "0x4305000000000001"],
+    });
+    let mut outside = inside.clone();
+    outside["peer"] = json!("outside");
+    // Each kind of peer is told what is for it.
+    outside["asPathPrepend"] = json!(2);
+    outside["extendedCommunities"] = json!(["rt:64512:7"]);
+    assert_eq!(
+        of(&plan(&manifests), "web")["announcements"],
+        json!([inside, outside])
+    );
+    let table = ironlb(&["-f", "-"], &manifests.join("\n---\n"));
+    let route = "BGP 192.0.2.0/32 to outside, MED 20, prepend 2, next hop 10.0.0.99, communities rt:64512:7, \
+                 weight 100 Mbit/s, by n1";
+    let table = text(&table.stdout);
+    assert!(table.contains(route), "{table}");
+}
+
+#[test]
+fn advertisements_that_meet_by_a_service_must_agree_on_local_preference_alone() {
+    let selecting = |fields: &str| format!("serviceSelectors: [{{}}], {fields}");
+    let of_two = |one: &str, other: &str| {
+        let configuration = with_advertisements(&[&selecting(one), &selecting(other)]);
+        let plan = plan(&[
+            &configuration,
+            &node("n1", ""),
+            &service("web", ""),
+            &endpoints("web", &["n1"]),
+        ]);
+        of(&plan, "web").clone()
+    };
+    let web = of_two("med: 20, asPathPrepend: 2", "med: 10, asPathPrepend: 3");
+    let outside = &web["announcements"][1];
+    assert_eq!(
+        (&outside["med"], &outside["asPathPrepend"]),
+        (&json!(10), &json!(2))
+    );
+    let web = of_two("localPref: 100", "localPref: 200");
+    assert_eq!(web["announcements"], json!([]));
+    let reason = web["reason"].as_str().unwrap();
+    assert!(reason.contains("localPref 100 and 200"), "{reason}");
+}

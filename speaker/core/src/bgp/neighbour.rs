@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use ipnet::IpNet;
 use ironlb_bgp::{Audience, Input, LocalAddresses, Peer, Settings, Standing, Unsendable};
 use ironlb_l2::Discovery;
-use ironlb_model::bgp::{Password, PeerAsn, PeerEndpoint};
+use ironlb_model::bgp::{Password, PeerEndpoint};
 use ironlb_model::{BgpPeer, Name, Time};
 
 use crate::elect::name_hash;
@@ -217,18 +217,10 @@ fn distance(config: &BgpPeer) -> Distance {
         return Distance::Secured(hops);
     }
     let next_door = interface(config).is_some();
-    if next_door || !config.ebgp_multihop && !is_internal(config) {
+    if next_door || !config.ebgp_multihop && !config.is_internal() {
         Distance::Connected
     } else {
         Distance::Any
-    }
-}
-
-fn is_internal(config: &BgpPeer) -> bool {
-    match config.peer_asn {
-        PeerAsn::Number(number) => number == config.local_asn.unwrap_or(config.my_asn),
-        PeerAsn::Internal => true,
-        PeerAsn::External => false,
     }
 }
 

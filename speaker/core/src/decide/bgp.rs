@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use ironlb_model::{BgpAdvertisement, BgpPeer, Community, Name, Node, ServiceKey};
+use ironlb_bgp::RouteAttributes;
+use ironlb_model::{BgpAdvertisement, BgpPeer, Family, Name, Node, ServiceKey};
 
 use super::{Announcement, Reason, addressed, available};
 use crate::World;
@@ -12,10 +13,14 @@ use crate::world::Record;
 
 /// The routes that `node` sends for a Service, by peer and prefix; when there are none, why not.
 ///
-/// Advertisements for the same route to the same peer add their communities up. When they ask for different
-/// LOCAL_PREF, nothing is announced.
+/// Advertisements for the same route to the same peer add their communities up. When they ask for different LOCAL_PREF, nothing
+/// is announced, as with MetalLB; in all else the more attractive wins ([`RouteAttributes::merge`]).
 pub fn bgp(world: &World, service: &ServiceKey, node: &Name) -> Result<Vec<Announcement>, Reason> {
-    Ok(routes(world, service, node, false)?.into_announcements())
+    let routes = routes(world, service, node, false)?;
+    let told = routes.told.iter();
+    let all =
+        told.map(|((peer, prefix), by)| announcement(world, service, node, peer, *prefix, by));
+    Ok(all.collect())
 }
 
 /// The same before it is told apart by what each peer is told. With `leaving` the exclude label and taints of the node do not count:
@@ -62,15 +67,9 @@ impl On<'_> {
 /// The routes of a Service on a node.
 #[derive(Default)]
 pub(crate) struct Routes<'w> {
-    /// What is said of each prefix to each peer.
-    told: BTreeMap<(&'w Name, IpNet), Attributes>,
-    /// By which advertisements.
+    /// By which advertisements each peer is told of each prefix: at least one.
+    told: BTreeMap<(&'w Name, IpNet), Vec<&'w BgpAdvertisement>>,
     by: Vec<(&'w BgpAdvertisement, IpNet)>,
-}
-
-struct Attributes {
-    local_pref: Option<u32>,
-    communities: BTreeSet<Community>,
 }
 
 impl<'w> Routes<'w> {
@@ -88,18 +87,12 @@ impl<'w> Routes<'w> {
         &mut self,
         peer: &'w Name,
         prefix: IpNet,
-        advertisement: &BgpAdvertisement,
+        advertisement: &'w BgpAdvertisement,
     ) -> Result<(), Reason> {
-        let route = self
-            .told
-            .entry((peer, prefix))
-            .or_insert_with(|| Attributes {
-                local_pref: advertisement.local_pref,
-                communities: BTreeSet::new(),
-            });
-        let first = route.local_pref.unwrap_or(BgpAdvertisement::LOCAL_PREF);
+        let by = self.told.entry((peer, prefix)).or_default();
         let second = advertisement.preference();
-        if first != second {
+        let mut others = by.iter().map(|one| one.preference());
+        if let Some(first) = others.find(|first| *first != second) {
             let peer = peer.clone();
             return Err(Reason::ConflictingAdvertisements {
                 peer,
@@ -107,20 +100,44 @@ impl<'w> Routes<'w> {
                 second,
             });
         }
-        route.local_pref = route.local_pref.or(advertisement.local_pref);
-        route.communities.extend(&advertisement.communities);
+        by.push(advertisement);
         Ok(())
     }
+}
 
-    fn into_announcements(self) -> Vec<Announcement> {
-        let announcement =
-            |((peer, prefix), route): ((&Name, IpNet), Attributes)| Announcement::Bgp {
-                peer: peer.clone(),
-                prefix,
-                local_pref: route.local_pref,
-                communities: route.communities.into_iter().collect(),
-            };
-        self.told.into_iter().map(announcement).collect()
+/// What a peer is told of a prefix by these advertisements.
+fn announcement(
+    world: &World,
+    service: &ServiceKey,
+    node: &Name,
+    peer: &Name,
+    prefix: IpNet,
+    by: &[&BgpAdvertisement],
+) -> Announcement {
+    let family = Family::of(prefix.addr());
+    let endpoints = world.endpoints().count_on(service, node, family);
+    let all = by
+        .iter()
+        .map(|one| RouteAttributes::of(one, family, endpoints));
+    let mut attributes = all
+        .reduce(|mut merged, other| {
+            merged.merge(&other);
+            merged
+        })
+        .unwrap_or_default();
+    let config = world.config().peers.get(peer);
+    if config.is_some_and(BgpPeer::is_internal) {
+        attributes.as_path_prepend = 0;
+    } else {
+        attributes
+            .extended_communities
+            .retain(|community| community.is_transitive());
+    }
+    Announcement::Bgp {
+        peer: peer.clone(),
+        prefix,
+        local_pref: by.iter().find_map(|one| one.local_pref),
+        attributes,
     }
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use ironlb_model::node::EXCLUDE_LABEL;
-use ironlb_model::{Config, PoolSelection, Service, TrafficPolicy};
+use ironlb_model::{Community, Config, PoolSelection, Service, TrafficPolicy};
 
 use super::*;
 use crate::fixtures::{self, config, key, labels, node, peer, pool, selector, service, slice};
@@ -48,9 +48,10 @@ fn routes(world: &World, name: &str, node: &str) -> Vec<String> {
             peer,
             prefix,
             local_pref,
-            communities,
+            attributes,
         } => {
-            let communities: Vec<String> = communities.iter().map(Community::to_string).collect();
+            let communities = attributes.communities.iter();
+            let communities: Vec<String> = communities.map(Community::to_string).collect();
             let local_pref = local_pref.map_or_else(|| "-".to_owned(), |value| value.to_string());
             format!("{peer} {prefix} {local_pref} {}", communities.join(","))
                 .trim_end()
