@@ -28,7 +28,7 @@ mod text;
 mod tree;
 
 pub use error::Error;
-pub use lower::{Lowered, lower, lower_for};
+pub use lower::{Lowered, Surroundings, lower, lower_for};
 pub use manifest::{Contents, Manifest, ManifestKey};
 pub use objects::{LegacyConfigMap, Object, ObjectKind, ObjectRef, Objects};
 pub use source::{Manifests, Source, contents, read};
@@ -39,7 +39,11 @@ use ironlb_model::Config;
 /// wrong, in order of source and place.
 pub fn judge(sources: &[Source]) -> (Manifests, Lowered) {
     let mut manifests = read(sources);
-    let mut lowered = lower_for(&manifests.objects, &Config::default(), &manifests.nodes);
+    let around = Surroundings {
+        nodes: &manifests.nodes,
+        without_secrets: false,
+    };
+    let mut lowered = lower_for(&manifests.objects, &Config::default(), around);
     let order = |error: &Error| {
         sources
             .iter()

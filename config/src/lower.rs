@@ -43,12 +43,21 @@ impl Lowered {
 ///
 /// `last_good` is the configuration in force; an empty one at the start, and for judging files by themselves.
 pub fn lower(objects: &Objects, last_good: &Config) -> Lowered {
-    lower_for(objects, last_good, &[])
+    lower_for(objects, last_good, Surroundings::default())
 }
 
-/// The same where the nodes are known: two peers, or two advertisements, that must not meet on a node are then found
-/// by the labels of `nodes` too, and not only where their selectors say it.
-pub fn lower_for(objects: &Objects, last_good: &Config, nodes: &[Node]) -> Lowered {
+/// What is known of where a configuration is to be used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// The nodes: two peers, or two advertisements, that must not meet on a node are then found by their labels too, and
+    /// not only where selectors say it.
+    pub nodes: &'a [Node],
+    /// There is no API to read Secrets from: a password in one is an error.
+    pub without_secrets: bool,
+}
+
+/// The same where more is known.
+pub fn lower_for(objects: &Objects, last_good: &Config, around: Surroundings<'_>) -> Lowered {
     let mut errors: Vec<Error> = objects.errors().cloned().collect();
     let drafts = Drafts::sort(objects);
     // When something cannot be read, it is not known what was removed: nothing is.
@@ -71,7 +80,7 @@ pub fn lower_for(objects: &Objects, last_good: &Config, nodes: &[Node]) -> Lower
         &drafts.peers,
         last_good,
         keep,
-        nodes,
+        around,
         &mut config,
         &mut errors,
     );
@@ -81,7 +90,7 @@ pub fn lower_for(objects: &Objects, last_good: &Config, nodes: &[Node]) -> Lower
         &aliases,
         last_good,
         keep,
-        nodes,
+        around.nodes,
         &mut config,
         &mut errors,
     );

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironlb_config::{Error, Manifests};
+use ironlb_config::{Error, Manifests, Surroundings};
 use ironlb_model::{
     Config, EndpointSlice, Name, Namespace, Node, Service, ServiceKey, SliceKey, Time,
 };
@@ -62,7 +62,11 @@ impl Catalog {
     /// Takes in what the manifests say now. Gives the changes that follow at once, and what is wrong with the
     /// configuration.
     pub(crate) fn take(&mut self, now: Time, manifests: Manifests) -> (Vec<Change>, Vec<Error>) {
-        let lowered = ironlb_config::lower_for(&manifests.objects, &self.config, &manifests.nodes);
+        let around = Surroundings {
+            nodes: &manifests.nodes,
+            without_secrets: true,
+        };
+        let lowered = ironlb_config::lower_for(&manifests.objects, &self.config, around);
         let mut changes = Vec::new();
         self.take_config(now, Arc::new(lowered.config), &mut changes);
         let keyed = by_key(manifests.namespaces, |it| it.name.clone());

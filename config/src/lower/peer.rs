@@ -9,6 +9,7 @@ use ironlb_model::bgp::{Password, PeerAsn, PeerEndpoint};
 use ironlb_model::labels::any_or_empty;
 use ironlb_model::{BgpPeer, Config, Family, LabelSelector, Name, Node};
 
+use super::Surroundings;
 use super::advertisement::{known, refuse};
 use super::number::{duration, duration_within, filled, number, quoted};
 use super::selector;
@@ -25,14 +26,17 @@ pub(super) fn lower(
     drafts: &[&Draft],
     last_good: &Config,
     keep: Keep,
-    nodes: &[Node],
+    around: Surroundings<'_>,
     config: &mut Config,
     errors: &mut Vec<Error>,
 ) {
     let mut table = settle(drafts, &last_good.peers, keep, errors, |draft, report| {
+        if around.without_secrets {
+            refuse_secret(draft, report);
+        }
         peer(draft, config, report)
     });
-    refuse_same_session(&mut table, last_good, nodes, errors);
+    refuse_same_session(&mut table, last_good, around.nodes, errors);
     for settled in table.values() {
         let profile = settled.value.bfd_profile.as_ref();
         let missing = profile.filter(|name| !config.bfd_profiles.contains_key(*name));
@@ -45,6 +49,21 @@ pub(super) fn lower(
         .into_iter()
         .map(|(name, settled)| (name, settled.value))
         .collect();
+}
+
+/// Where no Secret can be, a peer would wait for its password for ever.
+fn refuse_secret(draft: &Draft, report: &mut Report<'_>) {
+    let Spec::Peer(spec) = &draft.spec else {
+        return;
+    };
+    let secret = spec.password_secret.as_ref();
+    if let Some(name) = secret.and_then(|secret| filled(secret.name.as_ref())) {
+        let message = format!(
+            "is {}, and Secrets are read in a cluster only; set password here",
+            quoted(name)
+        );
+        report.add(&At::ROOT.key("spec").key("passwordSecret"), message);
+    }
 }
 
 fn peer(draft: &Draft, config: &Config, report: &mut Report<'_>) -> Option<BgpPeer> {

@@ -1,6 +1,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use ironlb_model::bgp::Password;
+
 use super::*;
 use crate::standalone::state;
 
@@ -147,4 +149,40 @@ fn a_service_that_is_back_when_its_time_is_over_was_never_gone() {
     fixture.write("web.yaml", WEB);
     look(&mut site, due.as_nanos() / 1_000_000);
     assert_eq!(fixture.held(), ["default/web"]);
+}
+
+#[test]
+fn a_password_in_a_secret_is_an_error_that_says_where() {
+    const PEER: &str = "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: tor}\nspec:\n  myASN: 64512\n  \
+                        peerASN: 64513\n  peerAddress: 10.0.0.254\n";
+    let fixture = Fixture::new();
+    fixture.write("peer.yaml", &format!("{PEER}  password: hunter2\n"));
+    let mut site = fixture.open();
+    look(&mut site, 0);
+    assert_eq!(site.errors, []);
+
+    let secret = format!("{PEER}  passwordSecret: {{name: bgp}}\n");
+    fixture.write("peer.yaml", &secret);
+    look(&mut site, 1_000);
+    let [error] = &site.errors[..] else {
+        panic!("{:?}", site.errors);
+    };
+    assert!(error.source.ends_with("peer.yaml"), "{error}");
+    assert_eq!((error.line, error.column), (Some(8), Some(3)));
+    assert_eq!(error.object, "BGPPeer/tor");
+    assert_eq!(error.field, "spec.passwordSecret");
+    assert!(error.message.contains("set password here"), "{error}");
+    let configured = site.inputs.iter().rev().find_map(|input| match input {
+        Input::Config(config) => Some(config.peers["tor"].password.clone()),
+        _ => None,
+    });
+    let plain = Password::Plain("hunter2".to_owned());
+    assert_eq!(configured, Some(plain), "what it said before stays");
+
+    // A cluster has Secrets: files for one are judged as that would.
+    let source = ironlb_config::Source {
+        name: "peer.yaml".to_owned(),
+        text: secret,
+    };
+    assert_eq!(ironlb_config::validate(&[source]), []);
 }
