@@ -159,6 +159,10 @@ fn bgp_sessions() -> Vec<(u8, Vec<Vec<u8>>)> {
             8,
             include_str!("../speaker/bgp/tests/wire/captures/exabgp.txt"),
         ),
+        (
+            0,
+            include_str!("../speaker/bgp/tests/wire/captures/openbgpd.txt"),
+        ),
     ]
     .map(|(agreed, text)| {
         let lines = text.lines().filter(|line| !line.starts_with('#'));

@@ -10,11 +10,12 @@ use crate::messages::{Said, notified, said};
 use crate::router::Router;
 use crate::sample::settings;
 
-const CAPTURES: [(&str, &str); 5] = [
+const CAPTURES: [(&str, &str); 6] = [
     ("external", include_str!("../wire/captures/external.txt")),
     ("internal", include_str!("../wire/captures/internal.txt")),
     ("two-octet", include_str!("../wire/captures/two-octet.txt")),
     ("exabgp", include_str!("../wire/captures/exabgp.txt")),
+    ("openbgpd", include_str!("../wire/captures/openbgpd.txt")),
     (
         "extended-next-hop",
         include_str!("../wire/captures/extended-next-hop.txt"),

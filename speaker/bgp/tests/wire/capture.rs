@@ -4,7 +4,7 @@ use ironlb_bgp::wire::{Framer, Kind, Message, Negotiated, Open};
 use ironlb_model::Family;
 
 /// Names and text of all captures.
-pub(crate) const ALL: [(&str, &str); 5] = [
+pub(crate) const ALL: [(&str, &str); 6] = [
     ("external", include_str!("captures/external.txt")),
     ("two-octet", include_str!("captures/two-octet.txt")),
     (
@@ -13,6 +13,7 @@ pub(crate) const ALL: [(&str, &str); 5] = [
     ),
     ("internal", include_str!("captures/internal.txt")),
     ("exabgp", include_str!("captures/exabgp.txt")),
+    ("openbgpd", include_str!("captures/openbgpd.txt")),
 ];
 
 /// A session: each message with its header and the mark of who sent it, `>` or `<`.

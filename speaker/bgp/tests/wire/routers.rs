@@ -1,4 +1,4 @@
-//! What FRR, BIRD, GoBGP and ExaBGP sent each other is read to the last octet, and nothing of it is faulty.
+//! What FRR, BIRD, GoBGP, OpenBGPD and ExaBGP sent each other is read to the last octet, and nothing of it is faulty.
 
 use std::fmt::Write;
 
