@@ -2,6 +2,7 @@
 
 mod drain_taint;
 mod fabric;
+mod fields;
 mod interop;
 mod link_local;
 mod long_routes;

@@ -126,11 +126,21 @@ impl Fabric {
 
     /// An advertisement of the pool; `spec` in flow style.
     pub(crate) fn advertise(&self, name: &str, spec: &str) {
+        self.configure("BGPAdvertisement", name, spec);
+    }
+
+    /// A BFDProfile; `spec` in flow style.
+    pub(crate) fn bfd_profile(&self, name: &str, spec: &str) {
+        self.configure("BFDProfile", name, spec);
+    }
+
+    /// An object of a kind of version v1beta1; `spec` in flow style.
+    pub(crate) fn configure(&self, kind: &str, name: &str, spec: &str) {
         let text = format!(
-            "apiVersion: metallb.io/v1beta1\nkind: BGPAdvertisement\nmetadata: {{name: {name}, namespace: metallb-system}}\n\
+            "apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata: {{name: {name}, namespace: metallb-system}}\n\
              spec: {{{spec}}}\n"
         );
-        self.write(&format!("advertisement-{name}.yaml"), &text);
+        self.write(&format!("{kind}-{name}.yaml"), &text);
     }
 
     /// A Service of both families on port 80 with these nodes' backends; `extra` goes into its spec.
@@ -182,6 +192,14 @@ impl Fabric {
         let process = self.nodes[number - 1].spawn_as("ironlb", command).unwrap();
         process.wait_for_line("started", LIMIT).unwrap();
         process
+    }
+
+    /// Runs nft on the router's host, and gives what it prints.
+    pub(crate) fn nft(&self, command: &str) -> String {
+        let output = self.tor.host().run(Command::new("nft").arg(command));
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Waits until the client is answered at an address, and gives the backend's name.

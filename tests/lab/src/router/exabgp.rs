@@ -1,4 +1,5 @@
-use std::fs::{self, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -11,8 +12,8 @@ use crate::{Error, Process, Result};
 ///
 /// There is one question, `received`: all that the helper was told, in order, an array of ExaBGP's messages in JSON for
 /// [`Router::show`](super::Router::show). Configuration is a whole file, to which the helper, the process `seen`, is added; name it in
-/// `api { processes [ seen ]; }` of a neighbour. Its
-/// configuration does not change while it runs.
+/// `api { processes [ seen ]; }` of a neighbour. It does not change while it runs;
+/// [`Router::configure`](super::Router::configure) takes commands of ExaBGP's API instead, each a line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExaBgp;
 
@@ -23,7 +24,10 @@ impl Software for ExaBgp {
 
     fn start(&self, place: &Place, config: &str) -> Result<Vec<Process>> {
         let seen = place.write(RECEIVED, "")?;
-        let helper = place.write("seen.sh", &HELPER.replace("FILE", &seen.to_string_lossy()))?;
+        let commands = place.write(COMMANDS, "")?;
+        let helper = HELPER.replace("SEEN", &seen.to_string_lossy());
+        let helper = helper.replace("COMMANDS", &commands.to_string_lossy());
+        let helper = place.write("seen.sh", &helper)?;
         let executable = fs::set_permissions(&helper, Permissions::from_mode(0o700));
         executable.map_err(|source| Error::File {
             path: helper.clone(),
@@ -51,23 +55,32 @@ impl Software for ExaBgp {
 
     fn show(&self, place: &Place, question: &str) -> Result<Value> {
         let answer = self.ask(place, question)?;
-        // The last line may be on its way.
+        // The last line may be on its way. Octets of a NOTIFICATION are there as they are, which JSON does not allow, and answers to
+        // commands are not JSON.
         let whole = answer.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let messages = whole.lines().map(serde_json::from_str);
+        let clean = |line: &str| line.replace(|letter: char| letter.is_control(), " ");
+        let lines = whole.lines().filter(|line| line.starts_with('{'));
+        let messages = lines.map(|line| serde_json::from_str(&clean(line)));
         let messages: std::result::Result<_, _> = messages.collect();
         messages
             .map(Value::Array)
             .map_err(|_| place.refusal(question, &answer))
     }
 
-    fn configure(&self, place: &Place, _config: &str) -> Result<()> {
-        Err(place.refusal("configure", "ExaBGP is started anew instead"))
+    fn configure(&self, place: &Place, config: &str) -> Result<()> {
+        let path = place.path(COMMANDS);
+        let appended = OpenOptions::new().append(true).open(&path);
+        appended
+            .and_then(|mut file| file.write_all(config.as_bytes()))
+            .map_err(|source| Error::File { path, source })
     }
 }
 
 const RECEIVED: &str = "received.json";
+const COMMANDS: &str = "commands";
 /// It ends with ExaBGP, whose end of the pipe closes.
-const HELPER: &str = "#!/bin/sh\nwhile read -r line; do printf '%s\\n' \"$line\" >>'FILE'; done\n";
+const HELPER: &str = "#!/bin/sh\ntail -f 'COMMANDS' --pid $$ &\n\
+                      while read -r line; do printf '%s\\n' \"$line\" >>'SEEN'; done\n";
 const SETTINGS: [(&str, &str); 6] = [
     ("exabgp.daemon.user", "root"),
     ("exabgp.daemon.drop", "false"),

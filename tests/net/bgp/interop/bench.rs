@@ -2,20 +2,20 @@
 
 use ironlb_lab::{Process, eventually_ok};
 
-use super::super::fabric::{Fabric, LIMIT, OUR_ASN};
+use super::super::fabric::{Fabric, LIMIT};
 use super::dialect::Dialect;
 use super::seen::{Path, Session};
 use super::wanted::Wanted;
 
-/// The first Service's addresses.
-pub(crate) const IPV4: &str = "192.0.2.0/32";
-pub(crate) const IPV6: &str = "2001:db8::/128";
+/// The first Service's addresses, and the second one's.
+pub(crate) const FIRST: [&str; 2] = ["192.0.2.0/32", "2001:db8::/128"];
+pub(crate) const SECOND: [&str; 2] = ["192.0.2.1/32", "2001:db8::1/128"];
 
 /// A router beside the node, or a network away from it, both running.
 pub(crate) struct Bench {
     pub(crate) fabric: Fabric,
     on: &'static dyn Dialect,
-    wanted: Wanted,
+    pub(crate) wanted: Wanted,
     pub(crate) node: Process,
 }
 
@@ -41,14 +41,14 @@ impl Bench {
         advertisement: &str,
     ) -> Self {
         let fabric = Fabric::with("interop", 1, |near, far| {
-            on.start(if wanted.multihop { far } else { near }, &wanted)
+            on.start(if wanted.far { far } else { near }, &wanted)
         });
-        let place = match wanted.node {
-            "eth0" => "interface: eth0".to_owned(),
-            _ => format!("peerAddress: '{}'", wanted.router),
-        };
-        let spec = format!("peerASN: {}, {place}, connectTime: 1s, {peer}", wanted.asn);
+        let spec = format!("peerASN: {}, {}, {peer}", wanted.asn, place(&wanted));
         fabric.peer_as(asn, "router", &spec);
+        fabric.bfd_profile(
+            "fast",
+            "transmitInterval: 100, receiveInterval: 100, minimumTtl: 60",
+        );
         fabric.advertise("all", advertisement);
         fabric.service("web", &[1], "");
         let node = fabric.start(1);
@@ -60,12 +60,43 @@ impl Bench {
         }
     }
 
-    pub(crate) fn internal(on: &'static dyn Dialect, peer: &str, advertisement: &str) -> Self {
-        Self::new(on, Wanted::internal(), peer, advertisement)
+    /// Changes the specification of the BGPPeer but for the place; `spec` in flow style.
+    pub(crate) fn change_peer(&self, spec: &str) {
+        let spec = format!("{}, {spec}", place(&self.wanted));
+        self.fabric.peer_as(self.wanted.node_asn, "router", &spec);
     }
 
-    pub(crate) fn external(on: &'static dyn Dialect, peer: &str, advertisement: &str) -> Self {
-        Self::new(on, Wanted::external(), peer, advertisement)
+    /// The prefixes of `both` that the router is to have.
+    pub(crate) fn of(&self, [ipv4, ipv6]: [&'static str; 2]) -> Vec<&'static str> {
+        self.wanted.families(ipv4, ipv6)
+    }
+
+    /// The one prefix of the first Service.
+    pub(crate) fn first(&self) -> &'static str {
+        self.of(FIRST)[0]
+    }
+
+    /// Waits until the router has one route to each prefix of the first Service, as an ordinary one should be.
+    pub(crate) fn learns_ordinary_routes(&self) {
+        for prefix in self.of(FIRST) {
+            let path = self.path(prefix);
+            let hop = self.next_hop(prefix);
+            assert!(path.next_hops.contains(hop), "{hop}: {path:?}");
+            let numbers = match self.wanted.is_internal() {
+                true => &[][..],
+                false => &[self.wanted.node_asn],
+            };
+            assert_eq!((&path.as_path[..], path.med), (numbers, None), "{path:?}");
+            assert!(path.communities.is_empty(), "{path:?}");
+        }
+    }
+
+    /// Our address of the prefix's family, or that of the session where next hops may be of another.
+    fn next_hop(&self, prefix: &str) -> &'static str {
+        match prefix.contains(':') || self.wanted.extended_next_hop {
+            true => "fd00::1",
+            false => "10.0.0.1",
+        }
     }
 
     /// Waits until the router has one route to a prefix, as it should be.
@@ -134,19 +165,14 @@ impl Bench {
     }
 }
 
-/// What an ordinary route of ours to an external peer is.
-pub(crate) fn assert_external(path: &Path, next_hop: &str) {
-    assert!(path.next_hops.contains(next_hop), "{path:?}");
-    assert_eq!(
-        (&path.as_path[..], path.med),
-        (&[OUR_ASN][..], None),
-        "{path:?}"
-    );
-    assert!(path.communities.is_empty(), "{path:?}");
-}
-
-/// What an ordinary route of ours to an internal peer is.
-pub(crate) fn assert_internal(path: &Path, next_hop: &str) {
-    assert!(path.next_hops.contains(next_hop), "{path:?}");
-    assert_eq!((path.as_path.len(), path.med), (0, None), "{path:?}");
+/// Where a BGPPeer says that the router is, what it is to be told, and that it is worth trying often.
+fn place(wanted: &Wanted) -> String {
+    if wanted.is_unnumbered() {
+        return "interface: eth0, connectTime: 1s".to_owned();
+    }
+    let dual = wanted.ipv4 && wanted.ipv6;
+    format!(
+        "peerAddress: '{}', connectTime: 1s, dualStackAddressFamily: {dual}",
+        wanted.router
+    )
 }

@@ -38,13 +38,15 @@ fn versions() -> String {
 
 fn rows(from_run: bool) -> String {
     let names = ROUTERS.map(|(_, name, _)| name).join(" | ");
-    let mut text = format!("| | {names} |\n|---|{}\n", "---|".repeat(ROUTERS.len()));
+    let line = "---|".repeat(ROUTERS.len());
+    let mut text = format!("| | session | {names} |\n|---|---|{line}\n");
     for row in MATRIX {
         let cells = ROUTERS.map(|(id, _, _)| cell(row, id, from_run));
         writeln!(
             text,
-            "| {} | {} |",
+            "| {} | {} | {} |",
             row.name.replace('_', " "),
+            row.session.replace('_', " ").replace("ipv", "IPv"),
             cells.join(" | ")
         )
         .unwrap();
@@ -54,7 +56,7 @@ fn rows(from_run: bool) -> String {
 
 fn cell(row: &Row, router: &str, from_run: bool) -> &'static str {
     if row.proved.contains(&router) {
-        let passed = !from_run || record(row.name, router).exists();
+        let passed = !from_run || record(row.name, row.session, router).exists();
         assert!(
             passed,
             "{} was not proved with {router} by the last run",

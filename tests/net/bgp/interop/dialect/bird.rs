@@ -17,8 +17,8 @@ impl Dialect for Bird {
         Router::start(host, Software, &config(wanted)).unwrap()
     }
 
-    fn paths(&self, router: &Router, _: &Wanted, prefix: &str) -> Result<Vec<Path>, String> {
-        let answer = router.show("show route all protocol node");
+    fn paths(&self, router: &Router, wanted: &Wanted, prefix: &str) -> Result<Vec<Path>, String> {
+        let answer = router.show(&format!("show route all protocol {}", protocol(wanted)));
         let answer = answer.map_err(|error| error.to_string())?;
         let routes = answer.as_array().into_iter().flatten();
         Ok(routes
@@ -27,8 +27,8 @@ impl Dialect for Bird {
             .collect())
     }
 
-    fn session(&self, router: &Router, _: &Wanted) -> Result<Session, String> {
-        let all = router.ask("show protocols all node");
+    fn session(&self, router: &Router, wanted: &Wanted) -> Result<Session, String> {
+        let all = router.ask(&format!("show protocols all {}", protocol(wanted)));
         let all = all.map_err(|error| error.to_string())?;
         let updates = all
             .lines()
@@ -48,34 +48,45 @@ impl Dialect for Bird {
 
 fn config(wanted: &Wanted) -> String {
     let mut text = "router id 10.0.0.254;\nlog stderr all;\nprotocol device {}\n".to_owned();
-    if wanted.multihop {
-        text.push_str("protocol static { ipv4; route 10.0.0.0/24 via 10.1.0.254; }\n");
+    if wanted.far {
+        text += "protocol static { ipv4; route 10.0.0.0/24 via 10.1.0.254; }\n";
+        text += "protocol static { ipv6; route fd00::/64 via fd01::fe; }\n";
     }
-    if !wanted.announced.is_empty() {
-        let routes = wanted
-            .announced
-            .iter()
-            .map(|prefix| format!("route {prefix} blackhole; "));
+    for (ipv6, family) in [(false, "ipv4"), (true, "ipv6")] {
+        let routes = wanted.announced_of(ipv6, |prefix| format!("route {prefix} blackhole; "));
+        writeln!(text, "protocol static {{ {family}; {routes} }}").unwrap();
+    }
+    if wanted.bfd {
+        let every = "{ interval 100 ms; multiplier 3; }";
         writeln!(
             text,
-            "protocol static {{ ipv4; {} }}",
-            routes.collect::<String>()
+            "protocol bfd watch {{ interface \"*\" {every}; multihop {every}; }}"
         )
         .unwrap();
     }
+    let (asn, node_asn) = (wanted.asn, wanted.node_asn);
+    let ends = if wanted.is_unnumbered() {
+        text += "protocol radv { interface \"eth0\" { max ra interval 5; }; }\n";
+        format!(
+            "local as {asn};\n neighbor range fe80::/10 as {node_asn};\n interface \"eth0\";\n dynamic name \"node\""
+        )
+    } else {
+        let (router, node) = (wanted.router, wanted.node);
+        format!("local {router} as {asn};\n neighbor {node} as {node_asn}")
+    };
     writeln!(
         text,
-        "protocol bgp node {{\n local {} as {};\n neighbor {} as {};\n enable extended messages on;\n graceful restart on;\n \
-         connect delay time 1;\n connect retry time 1;",
-        wanted.router, wanted.asn, wanted.node, wanted.node_asn
+        "protocol bgp node {{\n {ends};\n enable extended messages on;\n graceful restart on;\n connect delay time 1;\n \
+         connect retry time 1;\n error wait time 1, 5;",
     )
     .unwrap();
     let lines = [
-        (!wanted.dials, "passive on"),
-        (wanted.multihop, "multihop 4"),
-        (!wanted.multihop, "direct"),
+        (!wanted.dials && !wanted.is_unnumbered(), "passive on"),
+        (wanted.far, "multihop 4"),
+        (!wanted.far, "direct"),
         (wanted.ttl_security, "ttl security on"),
         (wanted.old, "enable as4 off"),
+        (wanted.bfd, "bfd on"),
     ];
     for (_, line) in lines.into_iter().filter(|(wanted, _)| *wanted) {
         writeln!(text, " {line};").unwrap();
@@ -96,6 +107,15 @@ fn config(wanted: &Wanted) -> String {
         .unwrap();
     }
     text + "}\n"
+}
+
+/// What BIRD calls the session: one that came is a protocol of its own.
+fn protocol(wanted: &Wanted) -> &'static str {
+    if wanted.is_unnumbered() {
+        "node1"
+    } else {
+        "node"
+    }
 }
 
 fn path(route: &Value) -> Path {
@@ -134,13 +154,13 @@ fn path(route: &Value) -> Path {
     }
 }
 
-/// `rt,65000,1`, `ro,192.0.2.1,1` or `unknown0x4,64512,1270791200`.
+/// `rt,65000,1`, `ro,192.0.2.1,1` or `unknown0x4,64512,1270791200`, with 0x4004 where it is not transitive.
 fn extended(text: &str) -> String {
     let parts: Vec<&str> = text.split(',').collect();
     match parts[..] {
         ["rt", a, b] => format!("rt:{a}:{b}"),
         ["ro", a, b] => format!("soo:{a}:{b}"),
-        ["unknown0x4", a, b] => {
+        ["unknown0x4" | "unknown0x4004", a, b] => {
             let (a, b): (u64, u64) = (a.parse().unwrap(), b.parse().unwrap());
             extended_community(4 << 48 | a << 32 | b)
         }

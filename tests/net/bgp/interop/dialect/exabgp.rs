@@ -39,6 +39,14 @@ impl Dialect for ExaBgp {
         Ok(known.into_iter().collect())
     }
 
+    fn refresh(&self, router: &Router, wanted: &Wanted) {
+        for family in wanted.families("ipv4", "ipv6") {
+            let node = wanted.node;
+            let command = format!("neighbor {node} announce route-refresh {family} unicast\n");
+            router.configure(&command).unwrap();
+        }
+    }
+
     fn session(&self, router: &Router, _: &Wanted) -> Result<Session, String> {
         let messages = router.show("received").map_err(|error| error.to_string())?;
         let messages = messages.as_array().unwrap();
@@ -88,12 +96,9 @@ fn config(wanted: &Wanted) -> String {
     if let Some(password) = wanted.password {
         writeln!(text, " md5-password \"{password}\";").unwrap();
     }
-    if !wanted.announced.is_empty() {
-        let routes = wanted
-            .announced
-            .iter()
-            .map(|prefix| format!("route {prefix} next-hop self; "));
-        writeln!(text, " static {{ {} }}", routes.collect::<String>()).unwrap();
+    let route = |prefix: &str| format!("route {prefix} next-hop self; ");
+    for ipv6 in [false, true] {
+        writeln!(text, " static {{ {} }}", wanted.announced_of(ipv6, route)).unwrap();
     }
     text + "}\n"
 }

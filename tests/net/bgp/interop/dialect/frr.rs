@@ -39,20 +39,22 @@ impl Dialect for Frr {
     }
 
     fn refresh(&self, router: &Router, wanted: &Wanted) {
-        router
-            .ask(&format!("clear bgp ipv4 unicast {} soft in", wanted.node))
-            .unwrap();
+        for family in wanted.families("ipv4", "ipv6") {
+            let command = format!("clear bgp {family} unicast {} soft in", wanted.node);
+            router.ask(&command).unwrap();
+        }
     }
 }
 
 fn config(wanted: &Wanted) -> String {
     let node = wanted.node;
+    let bfd = "bfd\n profile node\n  transmit-interval 100\n  receive-interval 100\n exit\nexit\n";
     let mut text = format!(
-        "router bgp {}\n bgp router-id 10.0.0.254\n no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n \
+        "{bfd}router bgp {}\n bgp router-id 10.0.0.254\n no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n \
          no bgp network import-check\n",
         wanted.asn
     );
-    if node == "eth0" {
+    if wanted.is_unnumbered() {
         writeln!(
             text,
             " neighbor {node} interface remote-as {}",
@@ -65,10 +67,11 @@ fn config(wanted: &Wanted) -> String {
     let lines = [
         (!wanted.dials, "passive"),
         (wanted.dials, "timers connect 1"),
-        (wanted.multihop, "ebgp-multihop 4"),
+        (wanted.far && !wanted.is_internal(), "ebgp-multihop 4"),
         (wanted.ttl_security, "ttl-security hops 1"),
         (wanted.extended_next_hop, "capability extended-nexthop"),
         (wanted.old, "dont-capability-negotiate"),
+        (wanted.bfd, "bfd profile node"),
     ];
     for (_, line) in lines.into_iter().filter(|(wanted, _)| *wanted) {
         writeln!(text, " neighbor {node} {line}").unwrap();
@@ -82,9 +85,7 @@ fn config(wanted: &Wanted) -> String {
             " address-family {family} unicast\n  neighbor {node} activate"
         )
         .unwrap();
-        for prefix in wanted.announced {
-            writeln!(text, "  network {prefix}").unwrap();
-        }
+        text += &wanted.announced_of(family == "ipv6", |prefix| format!("  network {prefix}\n"));
         writeln!(text, " exit-address-family").unwrap();
     }
     text

@@ -19,7 +19,8 @@ impl Dialect for GoBgp {
         let router = Router::start(host, Software, &config(wanted)).unwrap();
         for prefix in wanted.announced {
             let mut command = Command::new("gobgp");
-            command.args(["global", "rib", "add", prefix]);
+            let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
+            command.args(["global", "rib", "add", prefix, "-a", family]);
             assert!(host.run(&mut command).unwrap().status.success());
         }
         router
@@ -69,7 +70,7 @@ fn config(wanted: &Wanted) -> String {
     .unwrap();
     writeln!(text, "passive-mode = {}", !wanted.dials).unwrap();
     writeln!(text, "[neighbors.timers.config]\nconnect-retry = 1").unwrap();
-    if wanted.multihop {
+    if wanted.far {
         writeln!(
             text,
             "[neighbors.ebgp-multihop.config]\nenabled = true\nmultihop-ttl = 4"

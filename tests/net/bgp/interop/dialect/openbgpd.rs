@@ -69,7 +69,7 @@ fn config(wanted: &Wanted) -> String {
     .unwrap();
     let lines = [
         (!wanted.dials, "passive"),
-        (wanted.multihop, "multihop 4"),
+        (wanted.far, "multihop 4"),
         (wanted.ttl_security, "ttl-security yes"),
         (wanted.old, "announce as-4byte no"),
         (wanted.ipv4, "announce IPv4 unicast"),
