@@ -30,7 +30,8 @@ fn beside_frr(nodes: usize, lines: &str) -> Fabric {
 
 /// One node beside BIRD with this protocol.
 fn beside_bird(protocol: &str) -> Fabric {
-    let config = format!("router id 10.0.0.254;\nlog stderr all;\nprotocol device {{}}\n{protocol}");
+    let config =
+        format!("router id 10.0.0.254;\nlog stderr all;\nprotocol device {{}}\n{protocol}");
     Fabric::with("fields", 1, |tor: &Host, _: &Host| {
         Router::start(tor, Bird, &config).unwrap()
     })

@@ -23,10 +23,7 @@ fn peers(
     };
     let fabric = Fabric::with(name, 1, start);
     fabric.nodes[0].add_address("eth0", "fe80::11/64").unwrap();
-    let profile = "apiVersion: metallb.io/v1beta1\nkind: BFDProfile\n\
-                   metadata: {name: fast, namespace: metallb-system}\n\
-                   spec: {transmitInterval: 200, receiveInterval: 200}\n";
-    fabric.write("profile.yaml", profile);
+    fabric.bfd_profile("fast", "transmitInterval: 200, receiveInterval: 200");
     fabric.peer(
         "tor",
         &format!(

@@ -39,11 +39,8 @@ fn watched(name: &str) -> Fabric {
                   router bgp 64513\n bgp router-id 10.0.0.254\n no bgp ebgp-requires-policy\n \
                   neighbor 10.0.0.1 remote-as 64512\n neighbor 10.0.0.1 bfd profile node\n";
     let fabric = Fabric::with(name, 1, |tor, _| Router::start(tor, Frr, config).unwrap());
-    fabric.write(
-        "profile.yaml",
-        "apiVersion: metallb.io/v1beta1\nkind: BFDProfile\nmetadata: {name: fast, namespace: metallb-system}\n\
-         spec: {transmitInterval: 100, receiveInterval: 100, echoMode: true}\n",
-    );
+    let profile = "transmitInterval: 100, receiveInterval: 100, echoMode: true";
+    fabric.bfd_profile("fast", profile);
     fabric
 }
 
