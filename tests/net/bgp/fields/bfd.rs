@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ironlb_lab::router::{Frr, Router};
+use ironlb_lab::router::{ExaBgp, Frr, Router};
 use ironlb_lab::{eventually_ok, holds_for, needs_the_lab};
 use serde_json::Value;
 
@@ -105,6 +105,37 @@ fn frr_that_switches_bfd_off_keeps_its_session() {
         answer.is_ok_and(|answer| super::is_up(&answer["10.0.0.1"]))
     })
     .unwrap();
+}
+
+#[test]
+fn exabgp_is_told_that_we_would_wait_for_bfd_where_that_is_asked_for() {
+    needs_the_lab!();
+    let config = "neighbor 10.0.0.1 {\n router-id 10.0.0.254;\n local-address 10.0.0.254;\n local-as 64513;\n peer-as 64512;\n \
+                  passive;\n listen 179;\n family { ipv4 unicast; }\n api { processes [ seen ]; receive { parsed; open; } }\n}\n";
+    let fabric = Fabric::with("fields-bfd", 1, |tor, _| {
+        Router::start(tor, ExaBgp, config).unwrap()
+    });
+    fabric.bfd_profile("fast", "");
+    // Another hold time makes another session.
+    let peer = |strict: bool| {
+        let hold_time = if strict { 30 } else { 90 };
+        let place = "peerASN: 64513, peerAddress: 10.0.0.254, connectTime: 1s";
+        let spec =
+            format!("{place}, holdTime: {hold_time}s, bfdProfile: fast, bfdStrict: {strict}");
+        fabric.peer("router", &spec);
+    };
+    peer(false);
+    let _node = fabric.start(1);
+    for strict in [false, true] {
+        peer(strict);
+        let what = format!("an OPEN with strict {strict}");
+        let said = |messages: &Value| {
+            let messages = messages.as_array().into_iter().flatten();
+            let mut opens = messages.map(|message| &message["neighbor"]["open"]);
+            opens.any(|open| open.is_object() && open["capabilities"]["74"].is_object() == strict)
+        };
+        fabric.tor.wait_for(&what, "received", LIMIT, said).unwrap();
+    }
 }
 
 #[test]

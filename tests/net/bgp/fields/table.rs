@@ -101,6 +101,10 @@ const PROVED: &[(&str, &str)] = &[
         "interop::bfd_that_goes_down_ends_the_session_at_once",
     ),
     (
+        "BGPPeer.bfdStrict",
+        "fields::bfd::exabgp_is_told_that_we_would_wait_for_bfd_where_that_is_asked_for",
+    ),
+    (
         "BGPPeer.connectTime",
         "fields::peers::frr_that_comes_late_is_tried_again_after_the_connect_time",
     ),
@@ -179,6 +183,10 @@ const PROVED: &[(&str, &str)] = &[
     (
         "BGPPeer.peerPort",
         "fields::peers::bird_on_another_port_is_connected_to",
+    ),
+    (
+        "BGPPeer.restartTime",
+        "restart_time::a_router_keeps_routes_for_as_long_as_it_is_asked_to_and_no_longer",
     ),
     (
         "BGPPeer.routerID",
