@@ -109,7 +109,11 @@ impl Bgp {
             }));
         }
         self.rib.set_routes(now, key, wanted);
-        routes.map(|routes| routes.peers())
+        let is_told = |peer: &Name| {
+            let neighbour = self.neighbours.get(peer);
+            neighbour.is_none_or(|neighbour| neighbour.standing != Standing::Gone)
+        };
+        routes.map(|routes| routes.peers().into_iter().filter(is_told).collect())
     }
 
     /// Every Service has been set.
@@ -188,8 +192,9 @@ impl Bgp {
         Ok(())
     }
 
-    /// The time of [`deadline`](Self::deadline) has come; harmless when early.
-    pub(crate) fn tick(&mut self, now: Time) {
+    /// The time of [`deadline`](Self::deadline) has come; harmless when early. Says whether other peers than before are told what
+    /// the Services announce: those must be [set](Self::set_service) anew.
+    pub(crate) fn tick(&mut self, now: Time) -> bool {
         for neighbour in self.neighbours.values_mut() {
             if neighbour.session.deadline().is_some_and(|due| due <= now) {
                 neighbour.session.handle(now, Input::Tick);
@@ -202,7 +207,7 @@ impl Bgp {
         }
         self.discovery.tick(now);
         self.collect_discovery();
-        self.take_leave(now);
+        self.take_leave(now)
     }
 
     /// When to call [`tick`](Self::tick); `None` for never.
@@ -370,17 +375,20 @@ impl Bgp {
         }
     }
 
-    /// Gives every peer the standing that the time has brought.
-    fn take_leave(&mut self, now: Time) {
+    /// Gives every peer the standing that the time has brought. Says whether one of them is told nothing any more.
+    fn take_leave(&mut self, now: Time) -> bool {
+        let mut gone = false;
         for (name, neighbour) in &mut self.neighbours {
             let keeps = neighbour.keeps_routes(&self.leave);
             let standing = self.leave.standing(now, &neighbour.config, keeps);
             if neighbour.standing != standing {
                 neighbour.standing = standing;
+                gone |= standing == Standing::Gone;
                 let audience = neighbour.audience.clone();
                 self.rib.retarget(now, name, audience, standing);
             }
         }
+        gone
     }
 
     /// Ends the sessions of which leave has been taken, when the process is about to end.

@@ -217,9 +217,12 @@ impl Speaker {
 
     fn tick(&mut self, now: Time) -> Affected {
         self.responder.tick(now);
-        self.bgp.tick(now);
+        let told_otherwise = self.bgp.tick(now);
         while let Some(output) = self.reports.tick(now) {
             self.outputs.push_back(output);
+        }
+        if told_otherwise {
+            return self.world.services().cloned().collect();
         }
         Affected::new()
     }

@@ -304,13 +304,15 @@ impl World {
         self.services.keys().cloned().collect()
     }
 
-    /// Whether the BGP advertisements and peers that select the node are the same before and after.
+    /// Whether the BGP advertisements and peers that select the node are the same before and after, and so is its network: one that is
+    /// excluded is in no roll, and has routes for as long as it takes its leave.
     fn same_routes(&self, before: &Node, after: &Node) -> bool {
         let mut advertisements = self.config.bgp_advertisements.values();
         let mut peers = self.config.peers.values();
         advertisements
             .all(|one| one.selects_node(&before.labels) == one.selects_node(&after.labels))
             && peers.all(|one| one.selects_node(&before.labels) == one.selects_node(&after.labels))
+            && before.network_unavailable == after.network_unavailable
     }
 
     fn holders_in(&self, range: &Range) -> impl Iterator<Item = &ServiceKey> {

@@ -34,6 +34,7 @@ impl Bgp {
         self.discover(now);
         self.aim(now, world);
         self.listen();
+        self.relocate(now);
         let after: BTreeSet<Audience> = self.audiences().cloned().collect();
         before != after || was_leaving != excluded
     }
@@ -56,6 +57,11 @@ impl Bgp {
         self.discover(now);
         self.aim(now, world);
         self.listen();
+        self.relocate(now);
+    }
+
+    /// Announces other next hops where our addresses on a session are others now, or how far away its peer may be.
+    fn relocate(&mut self, now: Time) {
         for (name, neighbour) in self.neighbours.iter().filter(|(_, one)| one.is_up) {
             let local = neighbour.local_addresses(&self.links);
             let known = self.rib.target(name).map(|(_, export)| export.local);

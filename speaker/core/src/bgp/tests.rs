@@ -2,7 +2,7 @@
 
 mod router;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -228,6 +228,15 @@ impl Rig {
         })
     }
 
+    /// The peers that the one Service was last said to be told to.
+    fn reported(&self) -> BTreeSet<Name> {
+        let mut statuses = self.said.iter().rev().filter_map(|output| match output {
+            Output::Bgp(status) => Some(&status.peers),
+            _ => None,
+        });
+        statuses.next().cloned().unwrap_or_default()
+    }
+
     fn is_finished(&self) -> bool {
         let finished = |output: &Output| *output == Output::Peer(PeerOutput::Finished);
         self.said.iter().any(finished)
@@ -379,6 +388,30 @@ fn leaves_and_comes_back(leaving: Node) {
     rig.run(Duration::from_secs(1));
     assert!(rig.router("tor").communities("192.0.2.1/32").is_empty());
     assert_eq!(rig.router("tor").prefixes(), ["192.0.2.1/32"]);
+}
+
+#[test]
+fn peers_of_which_leave_was_taken_are_reported_no_more() {
+    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    rig.feed(Input::NodeApplied(excluded()));
+    rig.run(Duration::from_secs(4));
+    assert_eq!(rig.reported(), BTreeSet::from(["tor".into()]));
+    rig.run(Duration::from_secs(2));
+    assert!(rig.reported().is_empty());
+    rig.feed(Input::NodeApplied(node("n1")));
+    assert_eq!(rig.reported(), BTreeSet::from(["tor".into()]));
+}
+
+#[test]
+fn a_node_that_leaves_and_loses_its_network_withdraws_at_once() {
+    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    rig.feed(Input::NodeApplied(excluded()));
+    rig.run(Duration::from_secs(1));
+    let mut unreachable = excluded();
+    unreachable.network_unavailable = true;
+    rig.feed(Input::NodeApplied(unreachable));
+    rig.run(Duration::from_millis(10));
+    assert!(rig.router("tor").prefixes().is_empty());
 }
 
 #[test]
@@ -650,6 +683,29 @@ fn routes_that_cannot_be_told_are_named_once_with_the_reason() {
     rig.run(Duration::from_secs(1));
     assert_eq!((rig.news(), missing(&rig)), (Vec::new(), 0));
     assert_eq!(rig.router("tor").prefixes().len(), 5);
+}
+
+#[test]
+fn a_link_local_next_hop_goes_when_the_peer_may_be_farther_away() {
+    let mut dual = peer("tor");
+    dual.dual_stack = true;
+    let mut rig = Rig::announcing(with_peers([dual.clone()]));
+    let mut link = link_to_peers();
+    link.addresses.push((ip("2001:db8:ffff::a"), 64));
+    rig.feed(Input::LinkApplied(link));
+    rig.feed(Input::ServiceApplied(Box::new(service(
+        "web",
+        &["192.0.2.1", "2001:db8::1"],
+    ))));
+    rig.run(Duration::from_millis(20));
+    let before = rig.router("tor").next_hop("2001:db8::1/128");
+    assert!(before.contains("fe80::"), "{before}");
+    dual.ebgp_multihop = true;
+    rig.feed(Input::Config(Arc::new(with_peers([dual]))));
+    rig.run(Duration::from_millis(20));
+    let after = rig.router("tor").next_hop("2001:db8::1/128");
+    assert!(!after.contains("fe80::"), "{after}");
+    assert!(rig.news().iter().all(|news| *news == News::Up), "in place");
 }
 
 #[test]
