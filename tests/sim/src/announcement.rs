@@ -148,8 +148,35 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    fn permit_endpoints(&self, node: &str, service: &Service) -> Result<(), &'static str> {
-        let serving = endpoints_by_node(self.seen.endpoints.values(), service);
+    /// Whether a Service is ours to announce.
+    pub fn is_ours(&self, service: &Service) -> bool {
+        service.is_ours(self.class)
+    }
+
+    /// The nodes on which an endpoint of `service` serves; `None` among them for one of which it is not known.
+    pub fn serving(&self, service: &Service) -> BTreeSet<Option<&'a str>> {
+        endpoints_by_node(self.seen.endpoints.values(), service)
+    }
+
+    /// How many endpoints of `service` serve on `node` in a family, by the first address of their slice.
+    pub fn count_on(&self, node: &str, service: &Service, family: Family) -> u64 {
+        let of_family = |slice: &&EndpointSlice| {
+            let mut addresses = slice.endpoints.iter().flat_map(|one| &one.addresses);
+            let first = addresses.next();
+            first.is_none_or(|first| Family::of(*first) == family)
+        };
+        let slices = self.seen.endpoints.values();
+        let slices = slices
+            .filter(|slice| slice.service == service.key)
+            .filter(of_family);
+        let endpoints = slices.flat_map(|slice| &slice.endpoints);
+        let serving = endpoints.filter(|one| one.serving && one.node.as_deref() == Some(node));
+        serving.count() as u64
+    }
+
+    /// Whether an endpoint of `service` takes what comes to `node`, or why not.
+    pub fn permit_endpoints(&self, node: &str, service: &Service) -> Result<(), &'static str> {
+        let serving = self.serving(service);
         if serving.is_empty() {
             return Err("no endpoint serves");
         }

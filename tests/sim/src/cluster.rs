@@ -5,6 +5,7 @@
 //! those that need rest are in [`crate::examine`].
 
 mod api_side;
+mod bgp;
 mod controllers;
 mod faults;
 mod leadership;
@@ -58,6 +59,8 @@ pub struct Cluster {
     pub heard: Vec<(usize, crate::frame::Claim)>,
     /// What is to be counted.
     pub counts: Counts,
+    /// Its BGP.
+    pub bgp: bgp::Bgp,
     now: Time,
     rng: Rng,
     schedule: Schedule<Happening>,
@@ -133,6 +136,24 @@ pub struct Counts {
     pub overlaps: u64,
     /// Writes that were not begun because their controller had the lead no more.
     pub withheld: u64,
+    /// Routes told, and ends of routes.
+    pub routes: u64,
+    /// End-of-RIBs told.
+    pub ends_of_rib: u64,
+    /// KEEPALIVEs of speakers.
+    pub keepalives: u64,
+    /// BGP sessions that came up or went down, by speakers.
+    pub sessions: u64,
+    /// The same, by routers.
+    pub router_sessions: u64,
+    /// NOTIFICATIONs of speakers.
+    pub endings: u64,
+    /// BFD sessions that came up or went down, by speakers.
+    pub bfd: u64,
+    /// Speakers that took their leave.
+    pub leaves: u64,
+    /// Routes that routers had at rest.
+    pub routed: u64,
 }
 
 /// Something that must never be.
@@ -246,6 +267,7 @@ enum Happening {
     UserActs,
     FaultStrikes,
     FaultEnds(faults::Fault),
+    Bgp(bgp::Event),
 }
 
 impl Cluster {
@@ -263,6 +285,7 @@ impl Cluster {
             clients: Vec::new(),
             heard: Vec::new(),
             counts: Counts::default(),
+            bgp: bgp::Bgp::draw(seed),
             now: Time::from_secs(1),
             rng,
             schedule: Schedule::default(),
@@ -282,6 +305,9 @@ impl Cluster {
             cluster.now,
             format_args!("seed {seed}: {:?}", cluster.profile),
         );
+        cluster
+            .history
+            .note(cluster.now, format_args!("{:?}", cluster.bgp.profile));
         cluster.set_up();
         cluster
     }
@@ -445,10 +471,14 @@ impl Cluster {
             Happening::UserActs => self.user_acts(),
             Happening::FaultStrikes => self.fault_strikes(),
             Happening::FaultEnds(fault) => self.end_fault(fault),
+            Happening::Bgp(event) => self.bgp_happens(event),
         }
     }
 
     fn start(&mut self, process: Process) {
+        if self.is_off(process) {
+            return self.after(POWER, Happening::Start { process });
+        }
         self.counts.starts += 1;
         self.note(format_args!("{process} starts"));
         match process {
@@ -503,6 +533,9 @@ impl Cluster {
         }
     }
 }
+
+/// How often it is looked whether a machine has power again.
+const POWER: Duration = Duration::from_millis(500);
 
 impl Common {
     fn new(kinds: &[Kind]) -> Self {

@@ -3,6 +3,8 @@
 //! Addresses are judged by [`crate::allocation`], announcements by [`crate::announcement`] and by asking for every
 //! address on every segment with real frames.
 
+mod routes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use ironlb_model::{Family, Mac, Name, Service};
 
 use crate::allocation::{self, Holders, addresses};
 use crate::announcement::{self, announcing_links};
-use crate::cluster::{Cluster, Violation, examiner};
+use crate::cluster::{Cluster, Counts, Violation, examiner};
 use crate::draw;
 use crate::lan::machine_of;
 use crate::watch::Seen;
@@ -25,6 +27,7 @@ pub fn examine(cluster: &mut Cluster) -> Result<(), Violation> {
     examine_answers(cluster, &world, &answers);
     examine_reports(cluster, &answers);
     examine_clients(cluster, &answers);
+    routes::examine(cluster, &world);
     cluster.violation().cloned().map_or(Ok(()), Err)
 }
 
@@ -344,7 +347,14 @@ pub fn rest(cluster: &mut Cluster, time: Duration) -> Result<(), Violation> {
         let detail = format!("{before:?} became {after:?}");
         cluster.violated("at rest, nothing is written or said", detail);
     }
-    if after.wakes - before.wakes > MOST_WAKES {
+    let told = |counts: &Counts| (counts.routes, counts.ends_of_rib, counts.endings);
+    let changed = |counts: &Counts| (counts.sessions, counts.router_sessions, counts.bfd);
+    if told(&before) != told(&after) || changed(&before) != changed(&after) {
+        let detail = format!("{before:?} became {after:?}");
+        cluster.violated("at rest, routers hear nothing but KEEPALIVEs", detail);
+    }
+    let keepalives = after.keepalives - before.keepalives;
+    if after.wakes - before.wakes > MOST_WAKES + 2 * keepalives {
         let detail = format!("{} wakes in {time:?}", after.wakes - before.wakes);
         cluster.violated("at rest, nobody is woken without need", detail);
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-use ironlb_model::{Link, Mac, Name};
+use ironlb_model::{Family, Link, Mac, Name};
 
 /// Something that is plugged into a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,8 @@ pub struct Machine {
     pub links: BTreeMap<u32, Link>,
     wires: BTreeMap<u32, usize>,
     number: u8,
+    /// Whether eth0 has addresses that routers reach.
+    routed: bool,
     last_index: u32,
     last_mac: u8,
 }
@@ -41,13 +43,15 @@ pub struct Socket {
 }
 
 impl Machine {
-    /// The machine `number` with a loopback device and an interface that is to be left out.
-    pub fn new(number: u8) -> Self {
+    /// The machine `number` with a loopback device and an interface that is to be left out. Where it is `routed`, eth0 has
+    /// addresses beside its link-local one.
+    pub fn new(number: u8, routed: bool) -> Self {
         let mut machine = Self {
             name: format!("node-{number}").into(),
             links: BTreeMap::new(),
             wires: BTreeMap::new(),
             number,
+            routed,
             last_index: 0,
             last_mac: 0,
         };
@@ -73,7 +77,7 @@ impl Machine {
             has_master: false,
             broadcast: true,
             no_arp: false,
-            addresses: vec![(self.link_local(), 64)],
+            addresses: self.addresses()(name),
         };
         self.links.insert(index, link);
         if let Some(segment) = segment {
@@ -97,6 +101,32 @@ impl Machine {
     /// Its IPv6 link-local address.
     pub fn link_local(&self) -> IpAddr {
         Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, u16::from(self.number) + 1).into()
+    }
+
+    /// The addresses that an interface should have, by its name.
+    pub fn addresses(&self) -> impl Fn(&str) -> Vec<(IpAddr, u8)> + use<> {
+        let link_local = (self.link_local(), 64);
+        let host = 10 + self.number;
+        let v4 = (IpAddr::from([198, 51, 100, host]), 24);
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, host.into());
+        let routed = self.routed;
+        move |name| match name {
+            "eth0" if routed => vec![v4, (v6.into(), 64), link_local],
+            _ => vec![link_local],
+        }
+    }
+
+    /// Its global address of a family on a segment, and the interface that has it.
+    pub fn address_on(&self, segment: usize, family: Family) -> Option<(u32, IpAddr)> {
+        let links = self.links.values();
+        let mut links = links.filter(|link| self.segment(link.index) == Some(segment));
+        links.find_map(|link| {
+            let all = link.addresses.iter().map(|(address, _)| *address);
+            let link_local =
+                |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+            let mut own = all.filter(|ip| Family::of(*ip) == family && !link_local(*ip));
+            own.next().map(|ip| (link.index, ip))
+        })
     }
 
     /// The segment that an interface is plugged into; `None` when it is not, or down.

@@ -1,13 +1,13 @@
 //! A cluster in virtual time, driven by a seed.
 //!
 //! The simulator is the cores' second shell: it feeds the very [`Controller`](ironlb_controller_core::Controller) and
-//! [`Speaker`](ironlb_speaker_core::Speaker) that ship, from a modelled API server and Ethernet segments, and checks at
-//! every step and at rest that what must never happen has not. One seed decides everything; the same seed gives the
+//! [`Speaker`](ironlb_speaker_core::Speaker) that ship, and the speaker's [BFD](ironlb_bfd::Sessions), from a modelled API
+//! server, Ethernet segments and routers, and checks at every step and at rest that what must never happen has not. One seed decides everything; the same seed gives the
 //! same run, to the byte.
 //!
 //! It has no socket, clock or thread, and none of the shells' code. It does not say what an allocator or an election
-//! should choose, only what they may: the rules in [`allocation`] and [`announcement`] are written a second time, slowly
-//! and plainly, and call nothing of the cores.
+//! should choose, only what they may: the rules in [`allocation`], [`announcement`] and [`bgp::rules`] are written a second
+//! time, slowly and plainly, and call nothing of the cores. So are the routers of [`bgp`].
 //!
 //! Start with [`run`]; then [`cluster`], in which things happen, and [`examine`], which looks at them at rest.
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@
 pub mod allocation;
 pub mod announcement;
 pub mod api;
+pub mod bgp;
 pub mod client;
 pub mod cluster;
 pub mod draw;
@@ -85,7 +86,11 @@ fn play(cluster: &mut Cluster) -> Result<(), Violation> {
         cluster.run_for(length)?;
         cluster.heal();
         cluster.repair();
-        cluster.run_for(SETTLE)?;
+        cluster.run_for(if cluster.bgp.is_on() {
+            SETTLE_BGP
+        } else {
+            SETTLE
+        })?;
         cluster.use_every_address();
         cluster.run_for(PROBES)?;
         examine::examine(cluster)?;
@@ -117,6 +122,8 @@ impl fmt::Display for Failure {
 const START: Duration = Duration::from_secs(5);
 /// How long after the last change and the last fault everything must be in order.
 const SETTLE: Duration = Duration::from_secs(120);
+/// The same with BGP: a peer that has refused is left alone for up to two minutes.
+const SETTLE_BGP: Duration = Duration::from_secs(200);
 /// How long a host that uses an address at which nobody answers takes to notice.
 const PROBES: Duration = Duration::from_secs(10);
 /// How long it must then stay so.

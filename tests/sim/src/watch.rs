@@ -43,7 +43,31 @@ impl From<Change> for Notice {
     }
 }
 
+impl Notice {
+    /// What it is about.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Applied(object) => object.key(),
+            Self::Deleted(key) => key.clone(),
+        }
+    }
+}
+
 impl Seen {
+    /// One object.
+    pub fn object(&self, key: &Key) -> Option<Object> {
+        match key {
+            Key::Config => self.config.clone().map(Object::Config),
+            Key::Namespace(name) => self.namespaces.get(name).cloned().map(Object::Namespace),
+            Key::Node(name) => self.nodes.get(name).cloned().map(Object::Node),
+            Key::Service(key) => {
+                let service = self.services.get(key).cloned();
+                service.map(|service| Object::Service(Box::new(service)))
+            }
+            Key::Endpoints(key) => self.endpoints.get(key).cloned().map(Object::Endpoints),
+        }
+    }
+
     /// Takes in one object.
     pub fn apply(&mut self, object: &Object) {
         match object.clone() {

@@ -91,6 +91,20 @@ fn few_seeds_see_all_that_can_go_wrong() {
             "writes withheld for want of the lead",
             total(|counts| counts.withheld),
         ),
+        ("routes told", total(|counts| counts.routes)),
+        ("ends of RIB", total(|counts| counts.ends_of_rib)),
+        ("keepalives", total(|counts| counts.keepalives)),
+        (
+            "BGP sessions up or down",
+            total(|counts| counts.sessions.min(counts.router_sessions)),
+        ),
+        (
+            "sessions that speakers ended",
+            total(|counts| counts.endings),
+        ),
+        ("BFD sessions up or down", total(|counts| counts.bfd)),
+        ("speakers that took leave", total(|counts| counts.leaves)),
+        ("routes at rest", total(|counts| counts.routed)),
     ] {
         println!("{what}: {count}");
         assert!(count > 1, "{what}: {count}");

@@ -285,6 +285,9 @@ impl Cluster {
         if let (Process::Speaker(index), Notice::Applied(Object::Config(_))) = (process, &notice) {
             self.note_pooled(index);
         }
+        if let Process::Speaker(index) = process {
+            self.remember_seen(index, &notice);
+        }
         if let Some(common) = self.common(process) {
             common.informer.take(&notice);
         }

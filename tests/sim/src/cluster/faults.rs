@@ -179,6 +179,7 @@ impl Cluster {
                     host.common.end();
                     host.stop();
                 }
+                self.bgp_speaker_ends(index, false);
             }
         }
     }
@@ -257,6 +258,7 @@ impl Cluster {
         self.writes_refused = false;
         self.frames_lost = false;
         self.slow = false;
+        self.heal_bgp();
         if !self.profile.elected && self.is_running(Process::Controller(1)) {
             self.kill(Process::Controller(1));
         }

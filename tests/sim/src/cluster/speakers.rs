@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironlb_model::{Family, Link, Mac, Range, Service, ServiceKey, Time};
-use ironlb_speaker_core::io::{Input, Layer2Status, Output};
+use ironlb_bgp::Connection;
+use ironlb_model::{Family, Link, Mac, Name, Range, Service, ServiceKey, Time};
+use ironlb_speaker_core::io::{BgpStatus, Input, Layer2Status, Output};
 use ironlb_speaker_core::{Settings, Speaker};
 use regex::Regex;
 
@@ -50,6 +51,7 @@ impl Cluster {
             pooled: BTreeSet::new(),
         });
         self.machines.push(machine);
+        self.bgp.nodes.push(super::bgp::Node::default());
     }
 
     fn speaker_settings(&self, machine: &Machine) -> Settings {
@@ -75,6 +77,7 @@ impl Cluster {
         host.common.begin();
         host.machine = Speaker::new(settings);
         host.stop();
+        self.bgp_speaker_starts(index);
         for link in links {
             self.tell_of_link(index, link.index, Some(link));
         }
@@ -102,6 +105,10 @@ impl Cluster {
             return;
         }
         host.links_changed = self.now;
+        self.remember_links(index);
+        let Some(host) = self.speakers.get_mut(index) else {
+            return;
+        };
         let input = match state {
             Some(state) => {
                 host.links.insert(link, state.clone());
@@ -114,12 +121,21 @@ impl Cluster {
         };
         self.note(format_args!("speaker {index} sees link {link}: {state:?}"));
         self.drive_speaker(index, input);
+        self.expect_routes(index);
     }
 
     pub(super) fn tell_speaker(&mut self, index: usize, notice: Notice) {
         let is_config = matches!(notice, Notice::Applied(Object::Config(_)));
         let before = is_config.then(|| self.owned_by(index));
+        self.follow_exclusion(index, false);
+        if is_config {
+            self.note_change_while_ending(index);
+        }
         self.inform_speaker(index, notice);
+        if is_config {
+            self.note_aimed(index);
+        }
+        self.expect_routes(index);
         if let Some(before) = before {
             self.check_outlived(index, &before);
         }
@@ -201,7 +217,9 @@ impl Cluster {
     }
 
     pub(super) fn sync_speaker(&mut self, index: usize) {
+        self.follow_exclusion(index, true);
         self.drive_speaker(index, Input::Synced);
+        self.expect_routes(index);
     }
 
     pub(super) fn tick_speaker(&mut self, index: usize) {
@@ -224,7 +242,7 @@ impl Cluster {
         }
     }
 
-    fn drive_speaker(&mut self, index: usize, input: Input) {
+    pub(super) fn drive_speaker(&mut self, index: usize, input: Input) {
         let now = self.now;
         let woken = matches!(input, Input::Tick);
         let Some(host) = self.speakers.get_mut(index) else {
@@ -322,7 +340,7 @@ impl Cluster {
         }
     }
 
-    fn drain_speaker(&mut self, index: usize, woken: bool) {
+    pub(super) fn drain_speaker(&mut self, index: usize, woken: bool) {
         let mut drained = 0;
         while let Some(output) = self
             .speakers
@@ -354,8 +372,8 @@ impl Cluster {
                 ));
             }
             Output::Layer2(status) => self.speaker_reports(index, status),
-            // Nobody here has a BGP peer.
-            Output::Bgp(_) | Output::Peer(_) => {}
+            Output::Bgp(status) => self.speaker_reports_routes(index, status),
+            Output::Peer(output) => self.peer_does(index, output),
             Output::Listen {
                 interface,
                 arp,
@@ -420,6 +438,21 @@ impl Cluster {
                 "what is announced is said when it changes",
                 format!("speaker {index}, {service}"),
             );
+        }
+    }
+
+    fn speaker_reports_routes(&mut self, index: usize, status: BgpStatus) {
+        self.counts.layer2 += 1;
+        let BgpStatus { service, peers } = status;
+        self.note(format_args!(
+            "speaker {index} announces {service} to {peers:?}"
+        ));
+        let Some(node) = self.bgp.nodes.get_mut(index) else {
+            return;
+        };
+        match peers.is_empty() {
+            true => drop(node.reported.remove(&service)),
+            false => drop(node.reported.insert(service, peers)),
         }
     }
 
@@ -515,6 +548,16 @@ impl SpeakerHost {
         self.sockets.clear();
         self.owned.clear();
         self.pooled.clear();
+    }
+
+    /// The links that it was told of.
+    pub(super) const fn links(&self) -> &BTreeMap<u32, Link> {
+        &self.links
+    }
+
+    /// Bytes have come on a BGP connection.
+    pub(super) fn receive(&mut self, now: Time, peer: &Name, connection: Connection, bytes: &[u8]) {
+        self.machine.receive(now, peer, connection, bytes);
     }
 
     fn had_a_pool(&self, ip: IpAddr) -> bool {

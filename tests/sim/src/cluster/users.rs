@@ -37,13 +37,14 @@ impl Cluster {
             let key = self.any_service();
             self.create_service(key);
         }
+        self.set_up_bgp();
         self.add_controller();
         self.add_controller();
         self.start_everything();
     }
 
     fn set_up_machine(&mut self, number: u8) {
-        let mut machine = Machine::new(number);
+        let mut machine = Machine::new(number, self.bgp.is_on());
         machine.add_link("eth0", Some(0));
         for segment in 1..self.profile.segments {
             if self.rng.chance(60) {
@@ -83,6 +84,7 @@ impl Cluster {
             let at = self.rng.between(Duration::ZERO, length);
             self.after(at, Happening::FaultStrikes);
         }
+        self.schedule_bgp_round(length);
         length
     }
 
@@ -118,6 +120,7 @@ impl Cluster {
                 self.put_node(&name);
             }
         }
+        self.repair_bgp();
         if self.rng.chance(80) {
             self.edit_config(|cluster, config| {
                 let mut general =
@@ -136,12 +139,12 @@ impl Cluster {
         let Some(machine) = self.machines.get_mut(index) else {
             return;
         };
-        let address = (machine.link_local(), 64);
+        let addresses = machine.addresses();
         let mut repaired = Vec::new();
         for link in machine.links.values_mut() {
             if link.name.starts_with("eth") {
                 (link.up, link.has_master) = (true, false);
-                link.addresses = vec![address];
+                link.addresses = addresses(&link.name);
                 repaired.push(link.clone());
             }
         }
@@ -329,7 +332,7 @@ impl Cluster {
             return;
         };
         let mac = machine.next_mac();
-        let address = (machine.link_local(), 64);
+        let addresses = machine.addresses();
         let Some(link) = machine.links.get_mut(&number) else {
             return;
         };
@@ -337,7 +340,7 @@ impl Cluster {
             0..=3 => link.up = !link.up,
             4 => link.mac = Some(mac),
             5 => link.has_master = !link.has_master,
-            6 if link.addresses.is_empty() => link.addresses.push(address),
+            6 if link.addresses.is_empty() => link.addresses = addresses(&link.name),
             6 => link.addresses.clear(),
             _ => return self.replug(index, number),
         }
@@ -377,7 +380,7 @@ impl Cluster {
         }
     }
 
-    fn edit_config(&mut self, edit: impl FnOnce(&mut Self, &mut Config)) {
+    pub(super) fn edit_config(&mut self, edit: impl FnOnce(&mut Self, &mut Config)) {
         let mut config = (*self.api.config()).clone();
         edit(self, &mut config);
         self.note(format_args!("config {}", summary(&config)));
@@ -504,6 +507,12 @@ fn summary(config: &Config) -> String {
         );
     }
     for advertisement in config.l2_advertisements.values() {
+        line += &format!("{advertisement:?}; ");
+    }
+    for peer in config.peers.values() {
+        line += &format!("{peer:?}; ");
+    }
+    for advertisement in config.bgp_advertisements.values() {
         line += &format!("{advertisement:?}; ");
     }
     line
