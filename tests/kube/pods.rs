@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ironlb_lab::cluster::Node;
+use ironlb_lab::cluster::{Node, objects};
 use ironlb_lab::{Process, eventually, eventually_ok, needs_the_lab};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -170,6 +170,54 @@ fn the_manifests_name_the_image_and_give_no_more_than_is_needed() {
     }
 }
 
+#[test]
+fn the_component_for_fast_bfd_adds_one_capability_and_has_bfd_run_before_other_threads() {
+    needs_the_lab!();
+    let product = shared();
+    let second = Second::install(&product, "pods-bfd-system");
+    let directory = tempfile::tempdir().unwrap();
+    let overlay = directory.path().join("overlay");
+    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
+    let copied = Command::new("cp")
+        .args(["-r", deploy])
+        .arg(directory.path())
+        .status();
+    assert!(copied.unwrap().success());
+    fs::create_dir(&overlay).unwrap();
+    let text = "resources: [../deploy]\ncomponents: [../deploy/real-time]\n";
+    fs::write(overlay.join("kustomization.yaml"), text).unwrap();
+    let built = |path: &Path| {
+        let path = path.to_string_lossy();
+        let yaml = product.cluster.kubectl(&["kustomize", &path]).unwrap();
+        objects(&yaml).unwrap()
+    };
+    let plain = built(Path::new(deploy));
+    let mut with_component = built(&overlay);
+    let speakers = |all: &[Value]| all.iter().position(|one| one["kind"] == "DaemonSet");
+    let speaker = speakers(&with_component).unwrap();
+    let spec = with_component[speaker]["spec"]["template"]["spec"].clone();
+    let added = "/spec/template/spec/containers/0/securityContext/capabilities/add";
+    let added = with_component[speaker].pointer_mut(added).unwrap();
+    assert_eq!(added.as_array_mut().unwrap().pop(), Some(json!("SYS_NICE")));
+    assert_eq!(with_component, plain);
+
+    second.watch_with_bfd();
+    let without = plain[speakers(&plain).unwrap()]["spec"]["template"]["spec"].clone();
+    let ordinary = NET_RAW | NET_BIND_SERVICE;
+    for (spec, capabilities, says) in [
+        (without, ordinary, "BFD runs like any other thread"),
+        (spec, ordinary | SYS_NICE, "BFD runs before"),
+    ] {
+        let flags = ["--lb-class", "example.com/bfd", "--port", "7483"];
+        let pod = second.start("speaker", &spec, &flags);
+        pod.process.wait_for_line(says, PATIENCE).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", pod.process.id())).unwrap();
+        let found = u64::from_str_radix(line(&status, "CapEff:"), 16);
+        assert_eq!(found, Ok(capabilities));
+        pod.process.kill().unwrap();
+    }
+}
+
 /// A container of a pod, as far as the kernel and the API server can tell.
 struct Pod {
     account: String,
@@ -223,6 +271,22 @@ impl<'a> Second<'a> {
             "spec": { "nodeSelectors": here },
         });
         for object in [pool, advertisement] {
+            self.product.cluster.api().apply_object(&object).unwrap();
+        }
+    }
+
+    /// Gives its node a peer, who is not there, to watch with BFD.
+    fn watch_with_bfd(&self) {
+        let meta = json!({ "name": "fast", "namespace": self.namespace });
+        let profile = json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "BFDProfile", "metadata": meta,
+            "spec": { "transmitInterval": 50, "receiveInterval": 50 },
+        });
+        let peer = json!({
+            "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": meta,
+            "spec": { "myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.87", "bfdProfile": "fast" },
+        });
+        for object in [profile, peer] {
             self.product.cluster.api().apply_object(&object).unwrap();
         }
     }
@@ -404,4 +468,5 @@ const ENTER: &str = r#"
 const IMAGE_USER: u64 = 65_534;
 const NET_BIND_SERVICE: u64 = 1 << 10;
 const NET_RAW: u64 = 1 << 13;
+const SYS_NICE: u64 = 1 << 23;
 const CLASS: &str = "example.com/pods";

@@ -30,6 +30,17 @@ pub struct Api {
     resources: Mutex<BTreeMap<String, Resource>>,
 }
 
+/// The objects in YAML documents.
+///
+/// # Errors
+/// When it is no YAML.
+pub fn objects(yaml: &str) -> Result<Vec<Value>> {
+    let mut documents: Vec<Value> =
+        serde_saphyr::from_multiple(yaml).map_err(|error| refused("read YAML", error))?;
+    documents.retain(|document| !document.is_null());
+    Ok(documents)
+}
+
 impl Api {
     /// A client whose connections begin at `host`.
     pub(crate) fn new(host: &Host, kubeconfig: &Path) -> Result<Self> {
@@ -61,10 +72,11 @@ impl Api {
     /// # Errors
     /// The server's first refusal; what is before it in the text has been applied. Text that is not YAML.
     pub fn apply(&self, yaml: &str) -> Result<Vec<Value>> {
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(yaml).map_err(|error| refused("read YAML", error))?;
-        let objects = documents.iter().filter(|document| !document.is_null());
-        objects.map(|object| self.apply_object(object)).collect()
+        let objects = objects(yaml)?;
+        objects
+            .iter()
+            .map(|object| self.apply_object(object))
+            .collect()
     }
 
     /// Creates or changes one object, as [`Self::apply`] does.

@@ -46,7 +46,7 @@ mod control_plane;
 mod network;
 mod node;
 
-pub use api::Api;
+pub use api::{Api, objects};
 pub use node::{Node, Pod};
 
 use crate::{
