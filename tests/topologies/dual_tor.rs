@@ -85,6 +85,7 @@ fn no_packet_of_a_steady_flow_is_lost_while_speakers_restart_one_after_the_other
         fabric.nodes.restart(&lb).unwrap();
         wait_for_session(&fabric, number, true);
     }
+    wait_for_all_sessions_of_bird(&fabric);
     let packets = flows.stop();
     let carried = ["eth1", "eth2"].map(|interface| sent(&fabric, interface));
     let carried = [carried[0] - before[0], carried[1] - before[1]];
@@ -94,7 +95,7 @@ fn no_packet_of_a_steady_flow_is_lost_while_speakers_restart_one_after_the_other
     assert!(carried.iter().all(|count| *count > 100), "{carried:?}");
 }
 
-/// Waits until a node has a session with both routers, or none.
+/// Waits until FRR has a session with a node, or none; it keeps the routes either way.
 fn wait_for_session(fabric: &Fabric, node: &str, wanted: bool) {
     let is_up = |summary: &Value| {
         let peers = &summary["ipv4Unicast"]["peers"];
@@ -104,6 +105,20 @@ fn wait_for_session(fabric: &Fabric, node: &str, wanted: bool) {
     let question = "show bgp summary json";
     tor1.wait_for("the session", question, LIMIT, |it| is_up(it) == wanted)
         .unwrap();
+}
+
+/// Waits until BIRD has a session with all nodes.
+fn wait_for_all_sessions_of_bird(fabric: &Fabric) {
+    let tor2 = fabric.nodes.router("tor2-bird").unwrap();
+    let is_up = |protocol: &&Value| {
+        let is_node = protocol["name"].as_str().unwrap().starts_with("node");
+        is_node && protocol["info"] == "Established"
+    };
+    tor2.wait_for("the sessions", "show protocols", LIMIT, |protocols| {
+        let protocols = protocols.as_array().unwrap();
+        protocols.iter().filter(is_up).count() == ALL.len()
+    })
+    .unwrap();
 }
 
 /// How many packets the border router has sent by an interface.

@@ -20,12 +20,18 @@ pub struct Deployment {
 /// A node that runs ironlb.
 #[derive(Debug)]
 struct Program {
-    host: Host,
     root: PathBuf,
+    recipe: Recipe,
+    process: Process,
+}
+
+/// How it is started.
+#[derive(Debug)]
+struct Recipe {
+    host: Host,
     path: PathBuf,
     arguments: Vec<String>,
     env: BTreeMap<String, String>,
-    process: Process,
 }
 
 impl Topology {
@@ -36,8 +42,8 @@ impl Topology {
     /// configuration, [`Error::Topology`] for a command that fails.
     pub fn deploy(&self, lab: &Lab, ironlb: &Path) -> Result<Deployment> {
         let mut hosts = BTreeMap::new();
-        for name in self.nodes.iter().filter(|(_, node)| node.inside.is_none()) {
-            hosts.insert(name.0.clone(), lab.host(name.0)?);
+        for (name, _) in self.nodes.iter().filter(|(_, node)| node.inside.is_none()) {
+            hosts.insert(name.clone(), lab.host(name)?);
         }
         for (name, node) in &self.nodes {
             if let Some(host) = node.inside.as_ref().and_then(|inside| hosts.get(inside)) {
@@ -136,15 +142,12 @@ impl Deployment {
     pub fn restart(&mut self, node: &str) -> Result<&Process> {
         let no_node = || Error::NoNode { node: node.into() };
         let program = self.programs.get_mut(node).ok_or_else(no_node)?;
-        program.process = program.start(node)?;
+        program.process = program.recipe.start(node)?;
         Ok(&program.process)
     }
 
     fn start(&mut self, name: &str, node: &Node, ironlb: &Path) -> Result<()> {
         let host = self.host(name)?.clone();
-        if node.software == Software::Host {
-            return Ok(());
-        }
         let root = host.directory_for(name)?;
         node.fill(&root)?;
         let read = |path: &str| {
@@ -159,7 +162,13 @@ impl Deployment {
             }
             Software::Bird => Router::start(&host, Bird, &read(BIRD_CONFIG)?)?,
             Software::Ironlb => {
-                let program = Program::new(name, host, root, ironlb, node)?;
+                let recipe = Recipe::new(host, &root, ironlb, node);
+                let process = recipe.start(name)?;
+                let program = Program {
+                    root,
+                    recipe,
+                    process,
+                };
                 self.programs.insert(name.to_owned(), program);
                 return Ok(());
             }
@@ -169,39 +178,25 @@ impl Deployment {
     }
 }
 
-impl Program {
-    fn new(name: &str, host: Host, root: PathBuf, path: &Path, node: &Node) -> Result<Self> {
+impl Recipe {
+    fn new(host: Host, root: &Path, path: &Path, node: &Node) -> Self {
         let here = |argument: &String| match argument.starts_with('/') {
-            true => inside(&root, argument).to_string_lossy().into_owned(),
+            true => inside(root, argument).to_string_lossy().into_owned(),
             false => argument.clone(),
         };
-        let arguments: Vec<String> = node.command.iter().map(here).collect();
-        let process = run(&host, name, path, &arguments, &node.env)?;
-        Ok(Self {
+        Self {
             host,
-            root,
             path: path.to_owned(),
-            arguments,
+            arguments: node.command.iter().map(here).collect(),
             env: node.env.clone(),
-            process,
-        })
+        }
     }
 
     fn start(&self, name: &str) -> Result<Process> {
-        run(&self.host, name, &self.path, &self.arguments, &self.env)
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).envs(&self.env);
+        self.host.spawn_as(name, command)
     }
-}
-
-fn run(
-    host: &Host,
-    name: &str,
-    path: &Path,
-    arguments: &[String],
-    env: &BTreeMap<String, String>,
-) -> Result<Process> {
-    let mut command = Command::new(path);
-    command.args(arguments).envs(env);
-    host.spawn_as(name, command)
 }
 
 fn find<'a, T>(among: &'a BTreeMap<String, T>, node: &str) -> Result<&'a T> {
