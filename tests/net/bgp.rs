@@ -8,4 +8,5 @@ mod link_local;
 mod long_routes;
 mod observed;
 mod restart_time;
+mod strict;
 mod traffic;
