@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ironlb_lab::router::{Frr, Router};
@@ -51,6 +52,7 @@ fn a_client_behind_a_router_is_served_over_equal_paths_and_local_ones_where_the_
         },
     )
     .unwrap();
+    every_node_is_used(&product, &router);
     told(&tenant, "web");
     let n1 = product.cluster.node("n1").unwrap().host();
     let metrics = n1
@@ -155,6 +157,34 @@ struct Behind {
     client: Host,
 }
 
+/// Waits until the router has given each node a connection of the client: it divides by ports, so that more of them find another.
+fn every_node_is_used(product: &Product, router: &Behind) {
+    let table = "table ip entered { chain packets { type filter hook prerouting priority raw; \
+                 ip daddr 203.0.113.0 counter; }; }";
+    for node in product.cluster.nodes() {
+        nft(node.host(), table);
+    }
+    eventually("every node gets packets", PATIENCE, || {
+        let _ = router.client.tcp_get(SocketAddr::new(ADDRESS, 80));
+        let counts = product.cluster.nodes().iter().map(|node| {
+            let listed = nft(node.host(), "list table ip entered");
+            !listed.contains("packets 0 bytes")
+        });
+        counts.filter(|used| *used).count() == 3
+    })
+    .unwrap();
+    for node in product.cluster.nodes() {
+        nft(node.host(), "delete table ip entered");
+    }
+}
+
+/// Runs nft on a host, and gives what it prints.
+fn nft(host: &Host, command: &str) -> String {
+    let output = host.run(Command::new("nft").arg(command)).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 fn router(product: &Product) -> Behind {
     let lab = product.cluster.lab();
     let beyond = lab.switch("beyond").unwrap();
@@ -165,6 +195,8 @@ fn router(product: &Product) -> Behind {
     host.connect(product.cluster.lan(), "eth0", &["10.0.0.89/24"])
         .unwrap();
     host.connect(&beyond, "eth1", &["10.1.0.254/24"]).unwrap();
+    host.sysctl("net/ipv4/fib_multipath_hash_policy", "1")
+        .unwrap();
     for node in product.cluster.nodes() {
         node.host().add_route("10.1.0.0/24", "10.0.0.89").unwrap();
     }
@@ -194,7 +226,8 @@ fn configured(product: &Product) -> Deleted<'_> {
             "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": metadata,
             "spec": {
                 "myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.89",
-                "passwordSecret": { "name": "routed" },
+                // The namespace has no effect.
+                "passwordSecret": { "name": "routed", "namespace": "elsewhere" },
             },
         }),
         json!({

@@ -82,6 +82,13 @@ fn every(transmit: u64, receive: u64, detect_multiplier: u8) -> Settings {
     Settings::new(&profile(transmit, receive, detect_multiplier), false)
 }
 
+fn passive(settings: Settings) -> Settings {
+    Settings {
+        passive: true,
+        ..settings
+    }
+}
+
 fn profile(transmit: u64, receive: u64, detect_multiplier: u8) -> BfdProfile {
     BfdProfile {
         name: "fast".into(),

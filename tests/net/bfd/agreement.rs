@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ironlb_bfd::{Key, Reason, Settings};
+use ironlb_bfd::{Key, Reason};
 use ironlb_lab::needs_the_lab;
 use ironlb_lab::router::{Frr, Router};
 use serde_json::Value;
 
 use super::node::TestBfd;
-use super::{LIMIT, NODE, PEERS, Segment, every, frr, key, keys, peer, watched};
+use super::{LIMIT, NODE, PEERS, Segment, every, frr, key, keys, passive, peer, watched};
 
 #[test]
 fn frr_and_we_agree_on_intervals_and_change_them_without_a_flap() {
@@ -51,17 +51,13 @@ fn frr_and_we_agree_on_intervals_and_change_them_without_a_flap() {
 }
 
 #[test]
-fn the_passive_side_waits_for_the_other_to_begin() {
+fn the_passiveside_waits_for_the_other_to_begin() {
     needs_the_lab!();
     let segment = Segment::new("bfd-passive");
     let tor = frr(&segment.tor, "  passive-mode\n");
     let mut node = TestBfd::start(&segment.node);
     for key in keys() {
-        let passive = Settings {
-            passive: true,
-            ..every(100, 100, 3)
-        };
-        node.client.want(key, passive);
+        node.client.want(key, passive(every(100, 100, 3)));
     }
     node.no_event_for(Duration::from_secs(3));
     assert_eq!(node.ask(|view| Some(view.counters.sent)), 0);

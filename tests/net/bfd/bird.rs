@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ironlb_bfd::{Reason, Settings};
+use ironlb_bfd::Reason;
 use ironlb_lab::needs_the_lab;
 use ironlb_lab::router::{Bird, Router};
 use serde_json::Value;
 
 use super::node::TestBfd;
-use super::{LIMIT, NODE, Segment, every, keys};
+use super::{LIMIT, NODE, Segment, every, keys, passive};
 
 #[test]
 fn bird_comes_up_changes_and_goes() {
@@ -85,11 +85,7 @@ fn bird_and_we_wait_for_the_other_to_begin_where_that_is_wanted() {
     let bird = Router::start(&segment.tor, Bird, &config("yes")).unwrap();
     let mut node = TestBfd::start(&segment.node);
     for key in keys() {
-        let passive = Settings {
-            passive: true,
-            ..every(100, 100, 3)
-        };
-        node.client.want(key, passive);
+        node.client.want(key, passive(every(100, 100, 3)));
     }
     node.no_event_for(Duration::from_secs(2));
     bird.configure(&config("no")).unwrap();

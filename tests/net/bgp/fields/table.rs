@@ -211,7 +211,7 @@ const PROVED: &[(&str, &str)] = &[
     ),
 ];
 
-/// There are Secrets in clusters only. What is in the other namespace there is another password.
+/// There are Secrets in clusters only. That a namespace is written there has no effect.
 const IN_A_CLUSTER: &str =
     "a_client_behind_a_router_is_served_over_equal_paths_and_local_ones_where_the_endpoints_are";
 

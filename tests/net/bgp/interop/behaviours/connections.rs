@@ -14,16 +14,7 @@ pub(crate) fn a_password_is_needed_and_enough(on: On, wanted: Wanted) {
         ..wanted
     };
     let bench = Bench::new(on, wanted, "password: not-this-one", "");
-    holds_for(
-        "no session with the wrong password",
-        Duration::from_millis(1500),
-        || !bench.session().is_up,
-    )
-    .unwrap();
-    bench.change_peer(&format!(
-        "peerASN: {}, password: between-us",
-        bench.wanted.asn
-    ));
+    takes_the_password(&bench, "password: between-us");
     bench.learns_ordinary_routes();
 }
 
@@ -34,18 +25,17 @@ pub(crate) fn a_peer_that_connects_to_us_needs_the_password(on: On, wanted: Want
         ..wanted
     };
     let bench = Bench::new(on, wanted, "passiveMode: true, password: not-this-one", "");
-    holds_for(
-        "no session with the wrong password",
-        Duration::from_millis(1500),
-        || !bench.session().is_up,
-    )
-    .unwrap();
-    bench.change_peer(&format!(
-        "peerASN: {}, passiveMode: true, password: between-us",
-        bench.wanted.asn
-    ));
+    takes_the_password(&bench, "passiveMode: true, password: between-us");
     bench.dial();
     bench.learns_ordinary_routes();
+}
+
+/// There is no session until the peer is changed to the right password.
+fn takes_the_password(bench: &Bench, right: &str) {
+    let without = "no session with the wrong password";
+    let is_down = || !bench.session().is_up;
+    holds_for(without, Duration::from_millis(1500), is_down).unwrap();
+    bench.change_peer(&format!("peerASN: {}, {right}", bench.wanted.asn));
 }
 
 pub(crate) fn a_peer_more_than_one_hop_away_is_reached(on: On, wanted: Wanted) {
