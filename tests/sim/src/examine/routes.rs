@@ -57,6 +57,10 @@ impl View<'_> {
         let name = draw::peer_name(self.number, family);
         let has = self.router.neighbour(self.node);
         let stale = has.map_or(0, |has| has.stale().count());
+        if stale > 0 && self.address().is_none() {
+            // The node cannot be reached, and the router waits for it as long as it was asked to.
+            return Ok(0);
+        }
         if stale > 0 {
             return Err((ROUTES, format!("{stale} routes are stale")));
         }

@@ -218,6 +218,10 @@ impl Cluster {
             return;
         };
         let life = host.common.life;
+        // What was configured while the node was unknown never was.
+        let name = self.machines.get(machine).map(|machine| &machine.name);
+        let nodes = &host.common.informer.seen.nodes;
+        let known = name.is_some_and(|name| nodes.contains_key(name));
         let Some(node) = self
             .bgp
             .node_mut(machine)
@@ -226,6 +230,7 @@ impl Cluster {
             return;
         };
         node.ending = Some(now);
+        node.changed_while_ending = !known;
         self.note(format_args!("speaker {machine} is told to end"));
         self.bgp_after(GRACE, Event::GraceOver { machine, life });
         self.drive_peer(machine, PeerInput::Shutdown);
