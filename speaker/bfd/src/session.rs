@@ -38,6 +38,8 @@ pub struct Session {
     /// Whether the peer has ever sent an echo packet back: then it has to again, each time the session comes up.
     echo_works: bool,
     echo_sequence: u32,
+    /// When it came up last.
+    came_up: Time,
     /// Down at least until then.
     held: Time,
     nonce: u64,
@@ -99,6 +101,7 @@ impl Session {
             echo: Echo::Off,
             echo_works: false,
             echo_sequence: 0,
+            came_up: Time::ZERO,
             held: Time::ZERO,
             nonce,
             timers: Timers::default(),
@@ -234,6 +237,7 @@ impl Session {
             State::Up => {
                 self.diagnostic = Diagnostic::None;
                 self.status = Status::Up;
+                self.came_up = now;
                 self.outputs.push_back(Output::Up);
             }
             State::Down | State::AdminDown => self.diagnostic = diagnostic(reason),
@@ -241,6 +245,10 @@ impl Session {
         }
         if before == State::Up {
             self.status = Status::Down(reason);
+            // Each change is told at once, and answered by another: packets that cross may go on like that for ever.
+            if now.since(self.came_up) < SHORT {
+                self.held = self.held.max(now + SHORT);
+            }
             self.outputs.push_back(Output::Down(reason));
         }
         self.settle_echo(now);
@@ -489,6 +497,8 @@ const fn diagnostic(reason: Reason) -> Diagnostic {
     }
 }
 
+/// Who was up for less than this stays down for as long.
+const SHORT: Duration = Duration::from_secs(1);
 /// A pause after the echo function has failed.
 const HOLD: Duration = Duration::from_secs(5);
 

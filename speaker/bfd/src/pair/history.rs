@@ -137,3 +137,50 @@ proptest! {
         }
     }
 }
+
+/// Found by the property above: after this each change of one side met one of the other on the wire, at its pace, for ever.
+#[test]
+fn packets_that_cross_do_not_take_a_session_down_again_and_again() {
+    let settings = |detect_multiplier, transmit, receive, echo, reflect| Settings {
+        detect_multiplier,
+        transmit_interval: ms(transmit),
+        receive_interval: ms(receive),
+        echo,
+        reflect,
+        ..Settings::default()
+    };
+    let left = settings(2, 1712, 10, Some(ms(456)), None);
+    let right = settings(1, 1064, 496, None, Some(ms(282)));
+    let mut pair = Pair::new(1_862_839_056_379_923_890, left, right);
+    let forged = [
+        [
+            242, 2, 49, 239, 211, 203, 236, 225, 225, 221, 48, 216, 169, 40, 109, 165, 177, 193,
+            162, 38, 213, 224, 31, 26,
+        ],
+        [
+            47, 233, 35, 46, 85, 8, 202, 241, 190, 32, 168, 14, 27, 196, 85, 16, 110, 178, 35, 251,
+            45, 206, 175, 238,
+        ],
+    ];
+    for event in [
+        Event::Pass(1932),
+        Event::Change(0, settings(2, 10, 459, Some(ms(10)), None)),
+        Event::Pass(468),
+        Event::Change(1, settings(1, 10, 10, None, None)),
+        Event::Unwant(1),
+        Event::Change(1, settings(4, 219, 2231, None, Some(ms(442)))),
+        Event::Forged(1, forged[0], true),
+        Event::Delay(192, 16),
+        Event::Forged(0, forged[1], true),
+        Event::Pass(1000),
+        Event::Want(1),
+    ] {
+        pair.happen(event);
+    }
+    (pair.delay, pair.jitter) = (ms(1), Duration::ZERO);
+    pair.run(ms(10_000));
+    let before = pair.downs();
+    pair.run(ms(10_000));
+    assert!(pair.both_up());
+    assert_eq!(pair.downs(), before);
+}
