@@ -58,6 +58,8 @@ pub(super) struct Batch {
     announced: Vec<(Arc<Encoding>, Vec<IpNet>)>,
     /// Where in `announced` an encoding is.
     places: BTreeMap<Arc<Encoding>, usize>,
+    /// Where the one is that was added last: most come one after another.
+    last: usize,
     withdrawn: [Vec<IpNet>; 2],
     size: usize,
 }
@@ -74,9 +76,15 @@ impl Batch {
             }
             return;
         };
+        if let Some((last, prefixes)) = self.announced.get_mut(self.last)
+            && Arc::ptr_eq(last, encoding)
+        {
+            prefixes.push(prefix);
+            return;
+        }
         let next = self.announced.len();
-        let place = *self.places.entry(Arc::clone(encoding)).or_insert(next);
-        if let Some((_, prefixes)) = self.announced.get_mut(place) {
+        self.last = *self.places.entry(Arc::clone(encoding)).or_insert(next);
+        if let Some((_, prefixes)) = self.announced.get_mut(self.last) {
             prefixes.push(prefix);
         } else {
             self.size += encoding.overhead;

@@ -17,7 +17,7 @@ use ironlb_model::{Family, Name};
 pub(super) use member::Member;
 use table::{Encodings, Table};
 
-use super::batch::Batch;
+use super::batch::{Batch, Encoding};
 use super::intended::Change;
 use crate::policy::{Export, Unsendable};
 use crate::route::{Audience, RouteAttributes};
@@ -68,9 +68,11 @@ impl Group {
             chunks: VecDeque::new(),
             written: Written::default(),
         };
-        for (prefix, attributes) in routes {
-            group.set(prefix, Some(attributes), 0);
-        }
+        let told = routes.filter_map(|(prefix, attributes)| {
+            let encoding = group.encoding(prefix, Some(attributes))?;
+            Some((prefix, encoding))
+        });
+        group.table = Table::of(told.collect());
         group
     }
 
@@ -154,19 +156,27 @@ impl Group {
     /// `furthest` is the cursor of the peer that has been told most.
     fn set(&mut self, prefix: IpNet, attributes: Option<&Arc<RouteAttributes>>, furthest: u64) {
         self.unsendable.remove(&prefix);
-        let family = family_of(prefix);
-        let sent = attributes.filter(|_| self.export.negotiated.exchanges(family));
-        let encoding = match sent.map(|route| self.encodings.of(&self.export, family, route)) {
-            None => None,
-            Some(Ok(encoding)) => Some(encoding),
-            Some(Err(reason)) => {
-                self.unsendable.insert(prefix, reason);
-                None
-            }
-        };
+        let encoding = self.encoding(prefix, attributes);
         if let Some(place) = self.table.set(prefix, encoding, furthest) {
             let is_sound = |chunk: &Chunk| place <= chunk.from || place > chunk.to;
             self.chunks.retain(is_sound);
+        }
+    }
+
+    /// How `prefix` is announced with these attributes; `None` when it is not, or cannot be.
+    fn encoding(
+        &mut self,
+        prefix: IpNet,
+        attributes: Option<&Arc<RouteAttributes>>,
+    ) -> Option<Arc<Encoding>> {
+        let family = family_of(prefix);
+        let route = attributes.filter(|_| self.export.negotiated.exchanges(family))?;
+        match self.encodings.of(&self.export, family, route) {
+            Ok(encoding) => Some(encoding),
+            Err(reason) => {
+                self.unsendable.insert(prefix, reason);
+                None
+            }
         }
     }
 

@@ -16,8 +16,8 @@ use crate::route::RouteAttributes;
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: BTreeMap<IpNet, Entry>,
-    /// Prefixes in the order of their last change.
-    log: BTreeMap<u64, IpNet>,
+    /// Prefixes in the order of their last change, and how each is announced since: what a peer is told is read off here.
+    log: BTreeMap<u64, (IpNet, Option<Arc<Encoding>>)>,
     /// Of these, the ones that have gone.
     gone: BTreeMap<u64, IpNet>,
     latest: u64,
@@ -43,6 +43,27 @@ impl Entry {
 }
 
 impl Table {
+    /// One that announces these, each prefix once. It is made at one go: a peer that has just come waits for it.
+    pub(super) fn of(routes: Vec<(IpNet, Arc<Encoding>)>) -> Self {
+        let entry = |(place, (prefix, encoding)): (u64, &(IpNet, Arc<Encoding>))| {
+            let entry = Entry {
+                created: place,
+                place,
+                encoding: Some(Arc::clone(encoding)),
+            };
+            (*prefix, entry)
+        };
+        let entries: BTreeMap<_, _> = (1..).zip(&routes).map(entry).collect();
+        let logged = |(place, (prefix, encoding))| (place, (prefix, Some(encoding)));
+        let log: BTreeMap<_, _> = (1..).zip(routes).map(logged).collect();
+        Self {
+            latest: log.last_key_value().map_or(0, |(place, _)| *place),
+            entries,
+            log,
+            ..Self::default()
+        }
+    }
+
     /// The end of the log; 0 when there is none.
     pub(super) const fn latest(&self) -> u64 {
         self.latest
@@ -77,13 +98,13 @@ impl Table {
         let Some(entry) = self.entries.get_mut(&prefix) else {
             if encoding.is_some() {
                 let (created, place) = (next, next);
+                self.log.insert(next, (prefix, encoding.clone()));
                 let entry = Entry {
                     created,
                     place,
                     encoding,
                 };
                 self.entries.insert(prefix, entry);
-                self.log.insert(next, prefix);
                 self.latest = next;
             }
             return None;
@@ -101,8 +122,8 @@ impl Table {
         if encoding.is_none() {
             self.gone.insert(next, prefix);
         }
+        self.log.insert(next, (prefix, encoding.clone()));
         entry.encoding = encoding;
-        self.log.insert(next, prefix);
         self.latest = next;
         Some(former)
     }
@@ -110,18 +131,18 @@ impl Table {
     /// What changed behind `cursor`, in order.
     pub(super) fn since(&self, cursor: u64) -> impl Iterator<Item = (u64, IpNet)> {
         let behind = self.log.range((Excluded(cursor), Unbounded));
-        behind.map(|(place, prefix)| (*place, *prefix))
+        behind.map(|(place, (prefix, _))| (*place, *prefix))
     }
 
     /// What a peer with this cursor is to be told, as far as it goes at once, and where that ends.
     pub(super) fn batch(&self, cursor: u64) -> (Batch, u64) {
         let mut batch = Batch::default();
-        for (place, prefix) in self.since(cursor) {
-            if let Some(entry) = self.to_tell(prefix, cursor) {
-                batch.add(prefix, entry.encoding.as_ref());
+        for (place, (prefix, encoding)) in self.log.range((Excluded(cursor), Unbounded)) {
+            if self.is_to_tell(*prefix, encoding.as_ref(), cursor) {
+                batch.add(*prefix, encoding.as_ref());
             }
             if batch.is_full() {
-                return (batch, place);
+                return (batch, *place);
             }
         }
         (batch, self.latest)
@@ -129,15 +150,18 @@ impl Table {
 
     /// What a peer is told that goes from one cursor to the other.
     pub(super) fn told(&self, from: u64, to: u64) -> impl Iterator<Item = IpNet> {
-        let places = self.since(from).take_while(move |(place, _)| *place <= to);
-        let prefixes = places.map(|(_, prefix)| prefix);
-        prefixes.filter(move |prefix| self.to_tell(*prefix, from).is_some())
+        let behind = self.log.range((Excluded(from), Unbounded));
+        let places = behind.take_while(move |(place, _)| **place <= to);
+        let told = places.filter(move |(_, (prefix, encoding))| {
+            self.is_to_tell(*prefix, encoding.as_ref(), from)
+        });
+        told.map(|(_, (prefix, _))| *prefix)
     }
 
-    /// The end of a route matters only to a peer that may have been told of it.
-    fn to_tell(&self, prefix: IpNet, cursor: u64) -> Option<&Entry> {
-        let entry = self.entries.get(&prefix)?;
-        (entry.encoding.is_some() || entry.may_be_known(cursor)).then_some(entry)
+    /// Whether a peer with this cursor is to be told that `prefix` is announced like this. The end of a route matters only to one
+    /// that may have been told of it.
+    fn is_to_tell(&self, prefix: IpNet, encoding: Option<&Arc<Encoding>>, cursor: u64) -> bool {
+        encoding.is_some() || self.may_be_known(prefix, cursor)
     }
 
     /// What is announced, in order of prefix.
@@ -197,21 +221,27 @@ impl Table {
 /// What attributes are as bytes. Equal bytes are kept once, though they may come of different attributes.
 #[derive(Debug)]
 pub(super) struct Encodings {
-    known: BTreeMap<(Family, Arc<RouteAttributes>), Result<Arc<Encoding>, Unsendable>>,
+    known: BTreeMap<(Family, Arc<RouteAttributes>), Encoded>,
     all: Interner<Encoding>,
+    /// The one asked for last: neighbours in a table are mostly alike.
+    last: Option<((Family, Arc<RouteAttributes>), Encoded)>,
 }
+
+type Encoded = Result<Arc<Encoding>, Unsendable>;
 
 impl Encodings {
     pub(super) const fn new() -> Self {
         Self {
             known: BTreeMap::new(),
             all: Interner::new(),
+            last: None,
         }
     }
 
     /// They are to be made anew, of another policy.
     pub(super) fn forget(&mut self) {
         self.known.clear();
+        self.last = None;
     }
 
     pub(super) fn of(
@@ -219,7 +249,19 @@ impl Encodings {
         export: &Export,
         family: Family,
         route: &Arc<RouteAttributes>,
-    ) -> Result<Arc<Encoding>, Unsendable> {
+    ) -> Encoded {
+        if let Some(((last_family, last), encoded)) = &self.last
+            && *last_family == family
+            && Arc::ptr_eq(last, route)
+        {
+            return encoded.clone();
+        }
+        let encoded = self.find(export, family, route);
+        self.last = Some(((family, Arc::clone(route)), encoded.clone()));
+        encoded
+    }
+
+    fn find(&mut self, export: &Export, family: Family, route: &Arc<RouteAttributes>) -> Encoded {
         let key = (family, Arc::clone(route));
         if let Some(known) = self.known.get(&key) {
             return known.clone();
