@@ -81,7 +81,7 @@ struct Document {
 }
 
 /// A text that a file had, and which of its objects are in force as they are in it.
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Version {
     text: String,
     objects: BTreeSet<String>,
@@ -90,16 +90,20 @@ struct Version {
 impl Document {
     fn of(files: &BTreeMap<String, File>) -> Self {
         let versions = |file: &File| {
-            let mut versions: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+            // By where the text is: all objects of one share it, and to compare a long text for each of them takes long.
+            let mut versions: BTreeMap<*const u8, Version> = BTreeMap::new();
             for (key, good) in file.good() {
-                let objects = versions.entry(&good.text).or_default();
-                objects.insert(key.to_string());
+                let version = versions
+                    .entry(good.text.as_ptr())
+                    .or_insert_with(|| Version {
+                        text: good.text.to_string(),
+                        objects: BTreeSet::new(),
+                    });
+                version.objects.insert(key.to_string());
             }
-            let version = |(text, objects): (&str, _)| Version {
-                text: text.to_owned(),
-                objects,
-            };
-            versions.into_iter().map(version).collect()
+            let mut versions: Vec<Version> = versions.into_values().collect();
+            versions.sort_unstable();
+            versions
         };
         let files = files.iter();
         Self {

@@ -27,6 +27,8 @@ pub(crate) struct Directory {
     has_looked: bool,
     /// When every file was read, changed or not.
     read_all: Option<Instant>,
+    /// What is good may be something else than what the copy says.
+    is_judged: bool,
 }
 
 /// What a look into the directory gave.
@@ -51,6 +53,7 @@ impl Directory {
             in_force: InForce::new(),
             has_looked: false,
             read_all: None,
+            is_judged: false,
         };
         directory.in_force = in_force(&directory.offers());
         directory
@@ -99,7 +102,14 @@ impl Directory {
         for file in self.files.values_mut() {
             file.judge(&self.in_force, &wrong);
         }
-        self.copy.keep(&self.files);
+        self.is_judged = true;
+    }
+
+    /// Writes the copy, where there may be something new in it.
+    pub(crate) fn keep(&mut self) {
+        if std::mem::take(&mut self.is_judged) {
+            self.copy.keep(&self.files);
+        }
     }
 
     fn reading(&mut self, restless: bool) -> Reading {

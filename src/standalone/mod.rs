@@ -108,6 +108,7 @@ pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Resul
     tracing::info!(node, directory = %args.directory.display(), "started");
     loop {
         hand_on(&args, &mut site, &client, &mut forwarder).await?;
+        site.keep();
         metrics.show(&mut site);
         // Not at once again, should the last look have failed.
         let due = site

@@ -128,6 +128,12 @@ impl Site {
         Ok(restless)
     }
 
+    /// Writes the copy of what is good. To be called when what a [`look`](Self::look) gave has been handed on: nobody waits for the
+    /// copy, which is for a process that starts anew, and it may be large.
+    pub(crate) fn keep(&mut self) {
+        self.directory.keep();
+    }
+
     /// When to [`look`](Self::look) though nothing seems to happen: what is missing is believed gone only when another look finds
     /// it missing still.
     pub(crate) fn deadline(&self) -> Option<Time> {

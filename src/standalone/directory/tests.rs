@@ -55,6 +55,7 @@ impl Folder {
             if let Some(mut reading) = reading {
                 let lowered = ironlb_config::lower(&reading.manifests.objects, &self.config);
                 self.directory.judge(&lowered.errors);
+                self.directory.keep();
                 self.config = lowered.config;
                 reading.errors.extend(lowered.errors);
                 if !reading.restless {

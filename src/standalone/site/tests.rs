@@ -44,8 +44,13 @@ impl Fixture {
     }
 }
 
-/// Looks until no file is being written.
+/// Looks until no file is being written, and keeps what is good, as the process does.
 fn look(site: &mut Site, milliseconds: u64) {
+    look_only(site, milliseconds);
+    site.keep();
+}
+
+fn look_only(site: &mut Site, milliseconds: u64) {
     let limit = Instant::now() + Duration::from_secs(10);
     while site.look(Time::from_millis(milliseconds)).unwrap() {
         assert!(Instant::now() < limit, "no rest");
@@ -66,6 +71,25 @@ fn a_service_in_the_state_is_waited_for_however_late_the_first_look_is() {
     look(&mut site, 60_000 + 1_000);
     assert_eq!(fixture.held(), ["default/web"]);
     assert_eq!(site.deadline(), None);
+}
+
+#[test]
+fn what_is_new_is_handed_on_before_the_copy_is_written() {
+    let fixture = Fixture::new();
+    let copy = state::copy_path(&fixture.0.path().join("state"));
+    let mut site = fixture.open();
+    look_only(&mut site, 0);
+    let inputs = site.take_inputs();
+    let tells = |input: &Input| matches!(input, Input::ServiceApplied(_));
+    assert!(inputs.iter().any(tells));
+    assert!(!copy.exists());
+    site.keep();
+    let text = fs::read_to_string(&copy).unwrap();
+    assert!(text.contains("LoadBalancer"), "{text}");
+    // Once is enough.
+    fs::remove_file(&copy).unwrap();
+    site.keep();
+    assert!(!copy.exists());
 }
 
 #[test]

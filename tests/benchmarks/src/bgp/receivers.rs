@@ -175,4 +175,4 @@ pub(crate) fn wait_until_idle(receiver: &dyn Receiver, neighbour: Ipv4Addr) -> a
     Ok(())
 }
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(60);

@@ -165,4 +165,4 @@ fn objects(number: usize) -> [String; 2] {
 const NODE: &str = "n1";
 /// Services in a file.
 const IN_A_FILE: usize = 1_000;
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(240);

@@ -79,8 +79,9 @@ async fn serve(
     listener: std::net::TcpListener,
     tallies: BTreeMap<Ipv4Addr, Tally>,
     connected: Arc<AtomicUsize>,
-    mut released: watch::Receiver<bool>,
+    released: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
+    let mut end = released.clone();
     let listener = TcpListener::from_std(listener)?;
     loop {
         tokio::select! {
@@ -92,7 +93,7 @@ async fn serve(
                 tokio::spawn(listen(stream, address, tally, released.clone()));
             }
             // Nobody is left who would release anything: the end.
-            Err(_) = async { released.wait_for(|_| false).await.map(drop) } => return Ok(()),
+            _ended = end.wait_for(|_| false) => return Ok(()),
         }
     }
 }
