@@ -51,6 +51,8 @@ pub(crate) fn routes_outlive_a_restart_and_what_has_gone_meanwhile_goes_then(
         ..wanted
     };
     let bench = Bench::new(on, wanted, "enableGracefulRestart: true", "");
+    // Who comes first has the first addresses.
+    bench.learns_ordinary_routes();
     let (first, second) = (bench.of(FIRST), bench.of(SECOND));
     bench.fabric.service("more", &[1], "");
     let all: Vec<&str> = first.into_iter().chain(second.clone()).collect();
