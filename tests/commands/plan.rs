@@ -4,7 +4,8 @@ mod allocation;
 mod announcement;
 
 use ironlb_lab::manifest::{
-    endpoint_slice, l2_advertisement, node, pool, service as load_balancer,
+    bgp_peer, configuration, endpoint_slice, file, l2_advertisement, node, pool,
+    service as load_balancer,
 };
 use serde_json::{Value, json};
 use std::process::Output;
@@ -13,7 +14,7 @@ use crate::run::{run, text};
 
 /// A pool that is announced on layer 2.
 fn layer2() -> String {
-    ironlb_lab::manifest::file(&[pool("first", "192.0.2.0/28"), l2_advertisement("all")])
+    file(&[pool("first", "192.0.2.0/28"), l2_advertisement("all")])
 }
 
 fn ironlb(arguments: &[&str], input: &str) -> Output {
@@ -55,7 +56,7 @@ fn nodes<'a>(service: &'a Value, protocol: &str) -> Vec<&'a str> {
 
 fn three_nodes() -> String {
     let nodes = ["n1", "n2", "n3"].map(|name| node(name, ""));
-    ironlb_lab::manifest::file(&nodes)
+    file(&nodes)
 }
 
 /// A Service of type LoadBalancer on port 80; `spec` adds to its specification.
@@ -73,29 +74,23 @@ fn endpoints<'a>(service: &str, nodes: &[&'a str]) -> String {
     endpoint_slice(service, "IPv4", &endpoints, "{port: 8080}")
 }
 
-/// Two peers, of which one is for a rack; an aggregate for both, host routes with attributes for one.
-const BGP: &str = "
-apiVersion: metallb.io/v1beta2
-kind: BGPPeer
-metadata: {name: tor, namespace: metallb-system}
-spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1}
----
-apiVersion: metallb.io/v1beta2
-kind: BGPPeer
-metadata: {name: spine, namespace: metallb-system}
-spec: {myASN: 64512, peerASN: 64514, peerAddress: 10.0.0.2}
----
-apiVersion: metallb.io/v1beta1
-kind: BGPAdvertisement
-metadata: {name: hosts, namespace: metallb-system}
-spec: {ipAddressPools: [first]}
-";
+/// Two peers of other ASes, and an advertisement of the pool to both.
+fn bgp() -> String {
+    file(&[
+        bgp_peer("tor", "myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1"),
+        bgp_peer(
+            "spine",
+            "myASN: 64512, peerASN: 64514, peerAddress: 10.0.0.2",
+        ),
+        configuration("BGPAdvertisement", "hosts", "ipAddressPools: [first]"),
+    ])
+}
 
 #[test]
 fn the_table_shows_the_same_to_people() {
-    let manifests = [
+    let manifests: [&str; 7] = [
         &layer2(),
-        BGP,
+        &bgp(),
         &three_nodes(),
         &service("web", ""),
         &endpoints("web", &["n1"]),

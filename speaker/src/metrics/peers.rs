@@ -67,7 +67,7 @@ impl PeerSnapshot {
             row: (labels(peer.config, place_and_port(peer.config)), numbers),
             watch: peer
                 .watch
-                .map(|key| (key, labels(peer.config, place(peer.config)))),
+                .map(|key| (key, labels(peer.config, peer.config.endpoint.to_string()))),
         }
     }
 }
@@ -121,12 +121,7 @@ fn labels(config: &BgpPeer, peer: String) -> Labels {
     [("peer", peer)].into_iter().chain(vrf).collect()
 }
 
-/// A peer as it is configured, so that a series goes on when an unnumbered one is found, lost and replaced.
-fn place(config: &BgpPeer) -> String {
-    config.endpoint.to_string()
-}
-
-/// The same with its port, as MetalLB has it.
+/// A peer and its port as they are configured, so that a series goes on when an unnumbered one is found, lost and replaced.
 fn place_and_port(config: &BgpPeer) -> String {
     match &config.endpoint {
         PeerEndpoint::Address(address) => SocketAddr::new(*address, config.port).to_string(),

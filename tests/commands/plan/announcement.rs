@@ -49,7 +49,7 @@ fn a_local_service_is_announced_from_a_node_with_an_endpoint() {
     for only in ["n1", "n2", "n3"] {
         let plan = plan(&[
             &layer2(),
-            BGP,
+            &bgp(),
             &three_nodes(),
             &service("web", "externalTrafficPolicy: Local"),
             &endpoints("web", &[only]),
@@ -70,7 +70,7 @@ status: {conditions: [{type: NetworkUnavailable, status: 'True'}, {type: Ready, 
 ";
     let rest = [
         &layer2(),
-        BGP,
+        &bgp(),
         &node("n1", label),
         unavailable,
         &service("web", ""),
@@ -221,30 +221,24 @@ spec: {aggregationLength: 26, aggregationLengthV6: 64}
 
 /// A pool, a peer of our AS and one of another, and advertisements with these fields.
 fn with_advertisements(fields: &[&str]) -> String {
-    let mut text = "
-apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: {name: first, namespace: metallb-system}
-spec: {addresses: [192.0.2.0/26]}
----
-apiVersion: metallb.io/v1beta2
-kind: BGPPeer
-metadata: {name: inside, namespace: metallb-system}
-spec: {myASN: 64512, peerASN: 64512, peerAddress: 10.0.0.1}
----
-apiVersion: metallb.io/v1beta2
-kind: BGPPeer
-metadata: {name: outside, namespace: metallb-system}
-spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.2}
-"
-    .to_owned();
-    for (number, fields) in fields.iter().enumerate() {
-        text.push_str(&format!(
-            "---\napiVersion: metallb.io/v1beta1\nkind: BGPAdvertisement\n\
-             metadata: {{name: a{number}, namespace: metallb-system}}\nspec: {{{fields}}}\n"
-        ));
-    }
-    text
+    let mut documents = vec![
+        pool("first", "192.0.2.0/26"),
+        bgp_peer(
+            "inside",
+            "myASN: 64512, peerASN: 64512, peerAddress: 10.0.0.1",
+        ),
+        bgp_peer(
+            "outside",
+            "myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.2",
+        ),
+    ];
+    let advertisements = fields.iter().enumerate();
+    documents.extend(
+        advertisements.map(|(number, fields)| {
+            configuration("BGPAdvertisement", &format!("a{number}"), fields)
+        }),
+    );
+    file(&documents)
 }
 
 #[test]

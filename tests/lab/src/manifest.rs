@@ -2,10 +2,7 @@
 
 /// An IPAddressPool; `addresses` separated by commas.
 pub fn pool(name: &str, addresses: &str) -> String {
-    format!(
-        "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\n\
-         metadata: {{name: {name}, namespace: metallb-system}}\nspec: {{addresses: [{addresses}]}}\n"
-    )
+    configuration("IPAddressPool", name, &format!("addresses: [{addresses}]"))
 }
 
 /// An L2Advertisement of all pools, from all nodes.
@@ -13,6 +10,22 @@ pub fn l2_advertisement(name: &str) -> String {
     format!(
         "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\n\
          metadata: {{name: {name}, namespace: metallb-system}}\n"
+    )
+}
+
+/// A BGPPeer; `spec` in flow style, without the braces.
+pub fn bgp_peer(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\n\
+         metadata: {{name: {name}, namespace: metallb-system}}\nspec: {{{spec}}}\n"
+    )
+}
+
+/// An object of one of the kinds of version v1beta1; `spec` in flow style, without the braces.
+pub fn configuration(kind: &str, name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: metallb.io/v1beta1\nkind: {kind}\n\
+         metadata: {{name: {name}, namespace: metallb-system}}\nspec: {{{spec}}}\n"
     )
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ironlb_lab::backend::Program;
-use ironlb_lab::manifest::{endpoint_slice, file, node, pool};
+use ironlb_lab::manifest::{bgp_peer, configuration, endpoint_slice, file, node, pool};
 use ironlb_lab::router::{Frr, Router};
 use ironlb_lab::{Host, Lab, Process, eventually_ok};
 
@@ -117,10 +117,7 @@ impl Fabric {
 
     /// The same, for nodes that have another AS number.
     pub(crate) fn peer_as(&self, asn: u32, name: &str, spec: &str) {
-        let text = format!(
-            "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: {name}, namespace: metallb-system}}\n\
-             spec: {{myASN: {asn}, {spec}}}\n"
-        );
+        let text = bgp_peer(name, &format!("myASN: {asn}, {spec}"));
         self.write(&format!("peer-{name}.yaml"), &text);
     }
 
@@ -136,10 +133,7 @@ impl Fabric {
 
     /// An object of a kind of version v1beta1; `spec` in flow style.
     pub(crate) fn configure(&self, kind: &str, name: &str, spec: &str) {
-        let text = format!(
-            "apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata: {{name: {name}, namespace: metallb-system}}\n\
-             spec: {{{spec}}}\n"
-        );
+        let text = configuration(kind, name, spec);
         self.write(&format!("{kind}-{name}.yaml"), &text);
     }
 
