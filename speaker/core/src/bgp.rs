@@ -10,6 +10,7 @@ mod links;
 mod listening;
 mod neighbour;
 mod obstacle;
+mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -30,6 +31,7 @@ use io::{Door, News, Passphrase, PeerInput, PeerOutput, PeerView, Secret, Target
 use leave::Leave;
 use links::Links;
 use neighbour::Neighbour;
+use watches::Watches;
 
 /// The BGP of one node.
 pub(crate) struct Bgp {
@@ -43,8 +45,7 @@ pub(crate) struct Bgp {
     discovering: BTreeMap<String, u32>,
     secrets: BTreeMap<String, Secret>,
     doors: BTreeMap<Door, BTreeMap<IpAddr, Option<Passphrase>>>,
-    /// The BFD sessions that are up.
-    reached: BTreeSet<ironlb_bfd::Key>,
+    watches: Watches,
     leave: Leave,
     /// Whether routes were announced before: a node that leaves has something to take leave of.
     is_ready: bool,
@@ -74,7 +75,7 @@ impl Bgp {
             discovering: BTreeMap::new(),
             secrets: BTreeMap::new(),
             doors: BTreeMap::new(),
-            reached: BTreeSet::new(),
+            watches: Watches::default(),
             leave: Leave::default(),
             is_ready: false,
             flushes: 0,
@@ -357,16 +358,20 @@ impl Bgp {
     }
 
     fn watched(&mut self, now: Time, key: ironlb_bfd::Key, up: bool) {
-        match up {
-            true => self.reached.insert(key),
-            false => self.reached.remove(&key),
-        };
+        self.watches.set(key, up);
         for neighbour in self.neighbours.values_mut() {
             if neighbour.watched_by() == Some(key) {
                 let input = if up { Input::BfdUp } else { Input::BfdDown };
                 neighbour.session.handle(now, input);
             }
         }
+    }
+
+    /// Asks for the BFD sessions that the peers want now.
+    fn watch(&mut self) {
+        let wanted = self.neighbours.values().filter_map(Neighbour::watch_wanted);
+        let outputs = self.watches.want(wanted);
+        self.outputs.extend(outputs);
     }
 
     fn tell(&mut self, now: Time, peer: &Name, input: Input) {
@@ -409,9 +414,9 @@ impl Bgp {
                 false => Stop::Shutdown(format!("node {} stops announcing", self.node)),
             };
             neighbour.session.handle(now, Input::Stop(stop));
-            let watch = neighbour.watch(now, None, &mut self.reached);
-            self.outputs.extend(watch);
+            neighbour.watch(now, None, &self.watches);
         }
+        self.watch();
         while self.step(now) {}
         if self
             .neighbours

@@ -99,8 +99,6 @@ impl Bgp {
                 self.outputs.extend(wire(&name, &neighbour, output));
             }
             self.rib.down(&name);
-            let unwatch = neighbour.watch(now, None, &mut self.reached);
-            self.outputs.extend(unwatch);
         }
     }
 
@@ -200,8 +198,7 @@ impl Bgp {
                 let key = neighbour::watch_key(&target, vrf);
                 (key, ironlb_bfd::Settings::new(profile, false))
             });
-            let watch = neighbour.watch(now, watch, &mut self.reached);
-            self.outputs.extend(watch);
+            neighbour.watch(now, watch, &self.watches);
             if neighbour.target.as_ref() != Some(&target) {
                 neighbour.target = Some(target.clone());
                 let peer = name.clone();
@@ -213,6 +210,7 @@ impl Bgp {
                 neighbour.session.handle(now, Input::Start);
             }
         }
+        self.watch();
     }
 
     pub(super) fn listen(&mut self) {

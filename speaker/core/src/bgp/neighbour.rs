@@ -1,6 +1,6 @@
 //! One peer of this node: what is configured, what that makes of it here and now, and its session.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use ipnet::IpNet;
@@ -11,10 +11,11 @@ use ironlb_model::{BgpPeer, Name, Time};
 
 use crate::elect::name_hash;
 
-use super::io::{Distance, News, Passphrase, PeerOutput, Secret, Target};
+use super::io::{Distance, News, Passphrase, Secret, Target};
 use super::leave::Leave;
 use super::links::Links;
 use super::obstacle::{Obstacle, Waiting};
+use super::watches::Watches;
 
 /// A peer and its session.
 #[derive(Debug)]
@@ -71,30 +72,27 @@ impl Neighbour {
             && self.target.as_ref().is_some_and(expects)
     }
 
-    /// Has it watched by this BFD session, or none; `reached` are those that are up. Gives what is to be done for that.
+    /// Has it watched by this BFD session, or none. [`Watches`] is to be told of it.
     pub(super) fn watch(
         &mut self,
         now: Time,
-        watch: Option<(ironlb_bfd::Key, ironlb_bfd::Settings)>,
-        reached: &mut BTreeSet<ironlb_bfd::Key>,
-    ) -> Vec<PeerOutput> {
-        if self.watch == watch {
-            return Vec::new();
-        }
-        let former = std::mem::replace(&mut self.watch, watch.clone()).map(|(key, _)| key);
-        let left = former.filter(|key| watch.as_ref().is_none_or(|(new, _)| new != key));
-        if let Some(key) = left {
-            reached.remove(&key);
-        }
-        if left.is_some() || former.is_none() {
+        wanted: Option<(ironlb_bfd::Key, ironlb_bfd::Settings)>,
+        watches: &Watches,
+    ) {
+        let former = self.watched_by();
+        self.watch = wanted;
+        let key = self.watched_by();
+        if key != former {
             // It may be up already, for another peer at the same place.
-            let is_up = watch.as_ref().is_some_and(|(key, _)| reached.contains(key));
+            let is_up = key.is_some_and(|key| watches.is_up(&key));
             let input = if is_up { Input::BfdUp } else { Input::BfdOff };
             self.session.handle(now, input);
         }
-        let left = left.map(PeerOutput::Unwatch);
-        let new = watch.map(|(key, settings)| PeerOutput::Watch { key, settings });
-        left.into_iter().chain(new).collect()
+    }
+
+    /// The BFD session that is to watch it.
+    pub(super) const fn watch_wanted(&self) -> Option<&(ironlb_bfd::Key, ironlb_bfd::Settings)> {
+        self.watch.as_ref()
     }
 
     /// The BFD session that watches it.

@@ -728,6 +728,37 @@ fn a_peer_that_bfd_has_lost_is_left_at_once() {
 }
 
 #[test]
+fn peers_at_one_place_are_watched_by_one_session_until_the_last_of_them_goes() {
+    let watched = |name: &str, port| BgpPeer {
+        port,
+        bfd_profile: Some("fast".into()),
+        ..peer(name)
+    };
+    let config = |peers: &[(&str, u16)]| {
+        let peers = peers.iter().map(|(name, port)| watched(name, *port));
+        let mut config = with_peers(peers);
+        config.bfd_profiles.insert("fast".into(), fast());
+        config
+    };
+    let mut rig = Rig::announcing(config(&[("tor", 179), ("tor-again", 1790)]));
+    let asked = |rig: &mut Rig| {
+        let said = std::mem::take(&mut rig.said);
+        let watches = said.into_iter().filter_map(|output| match output {
+            Output::Peer(PeerOutput::Watch { key, .. }) => Some((key.peer, true)),
+            Output::Peer(PeerOutput::Unwatch(key)) => Some((key.peer, false)),
+            _ => None,
+        });
+        watches.collect::<Vec<_>>()
+    };
+    let place = ip("198.51.100.1");
+    assert_eq!(asked(&mut rig), [(place, true)]);
+    rig.feed(Input::Config(Arc::new(config(&[("tor-again", 1790)]))));
+    assert_eq!(asked(&mut rig), []);
+    rig.feed(Input::Config(Arc::new(config(&[]))));
+    assert_eq!(asked(&mut rig), [(place, false)]);
+}
+
+#[test]
 fn a_strict_peer_is_told_nothing_before_bfd_is_up_and_a_second_one_knows_that_it_is() {
     let mut config = with_peers([]);
     let mut strict = peer("tor");
