@@ -1,5 +1,8 @@
 //! How the process's allocator treats the system's memory.
-#![allow(unsafe_code, reason = "mallopt(3) is the only way to tell it")]
+#![allow(
+    unsafe_code,
+    reason = "mallopt(3) and malloc_trim(3) are the only ways to tell it"
+)]
 
 /// Makes the allocator give back what is no longer used, at the price of some speed where many threads allocate.
 ///
@@ -15,6 +18,16 @@ pub fn keep_little() {
     ] {
         // SAFETY: mallopt(3) takes any parameter and any value; it gives 0 for those it does not know.
         unsafe { libc::mallopt(parameter, value) };
+    }
+}
+
+/// Gives back what the allocator has to spare now, wherever it lies between what is used. For when much that was read once has just
+/// been dropped; whoever allocates meanwhile waits a moment. Other allocators are left alone.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) takes any number of bytes to leave at the end, and touches nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
