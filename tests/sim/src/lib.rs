@@ -122,8 +122,8 @@ impl fmt::Display for Failure {
 const START: Duration = Duration::from_secs(5);
 /// How long after the last change and the last fault everything must be in order.
 const SETTLE: Duration = Duration::from_secs(120);
-/// The same with BGP: a peer that has refused is left alone for up to two minutes.
-const SETTLE_BGP: Duration = Duration::from_secs(200);
+/// The same with BGP: an OPEN is waited for for four minutes (RFC 4271 §8.2.2), and a peer that has refused is left alone for two.
+const SETTLE_BGP: Duration = Duration::from_secs(260);
 /// How long a host that uses an address at which nobody answers takes to notice.
 const PROBES: Duration = Duration::from_secs(10);
 /// How long it must then stay so.
