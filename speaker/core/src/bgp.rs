@@ -245,6 +245,7 @@ impl Bgp {
         let mut done = false;
         let mut ups = Vec::new();
         for (name, neighbour) in &mut self.neighbours {
+            let mut unopened = None;
             while let Some(output) = neighbour.session.poll() {
                 done = true;
                 match output {
@@ -261,6 +262,14 @@ impl Bgp {
                         self.outputs.push_back(session(name, news));
                     }
                     Output::Resend { family, framed } => self.rib.refresh(name, family, framed),
+                    // It is not known any more how to connect to it.
+                    Output::Connect(connection) if neighbour.target.is_none() => {
+                        unopened = Some(connection);
+                        let error = Some("its password is not there".to_owned());
+                        let input = Input::Closed { connection, error };
+                        neighbour.session.handle(now, input);
+                    }
+                    Output::Close(connection) if unopened == Some(connection) => {}
                     other => self.outputs.extend(wire(name, neighbour, other)),
                 }
             }

@@ -185,8 +185,12 @@ impl Bgp {
             let target = neighbour::target(config, &self.links, &self.discovery, &self.secrets);
             let news = neighbour.waiting.set(now, target.as_ref().err().cloned());
             self.outputs.extend(news.map(|news| session(name, news)));
-            let Ok(target) = target else {
-                continue;
+            let target = match target {
+                Ok(target) => target,
+                Err(obstacle) => {
+                    neighbour.miss_target(&obstacle);
+                    continue;
+                }
             };
             let vrf = config.vrf.as_deref();
             let vrf = vrf

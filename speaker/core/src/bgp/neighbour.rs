@@ -113,6 +113,14 @@ impl Neighbour {
         self.config.graceful_restart && agrees
     }
 
+    /// There is an obstacle to speaking with it as configured. It is spoken with as before, but connected to without a password no
+    /// more when it is to have one.
+    pub(super) fn miss_target(&mut self, obstacle: &Obstacle) {
+        let wants_password = matches!(obstacle, Obstacle::NoSecret(_) | Obstacle::NoPassword(_));
+        self.target
+            .take_if(|target| wants_password && target.password.is_none());
+    }
+
     /// These routes cannot be told to it. Says so of those of which it was not said before.
     pub(super) fn miss(&mut self, unsendable: BTreeMap<IpNet, Unsendable>) -> Vec<News> {
         let mut news: BTreeMap<String, (IpNet, usize)> = BTreeMap::new();

@@ -527,6 +527,38 @@ fn a_peer_whose_password_is_not_there_waits_for_it() {
     assert!(rig.news().is_empty(), "its session goes on");
 }
 
+#[test]
+fn a_peer_that_is_to_have_a_password_from_now_on_is_not_connected_to_without() {
+    let mut rig = Rig::announcing(with_peers([peer("tor")]));
+    let mut secret = peer("tor");
+    secret.password = Password::Secret("bgp".to_owned());
+    rig.feed(Input::Config(Arc::new(with_peers([secret]))));
+    rig.run(Duration::from_secs(60));
+    assert_eq!(rig.router("tor").peer.state(), State::Established);
+    rig.said.clear();
+    let router = rig.routers.get_mut("tor").unwrap();
+    router
+        .peer
+        .handle(rig.now, ironlb_bgp::Input::Reset(String::new()));
+    rig.run(Duration::from_secs(60));
+    let asked = |rig: &Rig| {
+        let connects = rig.said.iter().filter_map(|output| match output {
+            Output::Peer(PeerOutput::Connect { target, .. }) => Some(target.password.clone()),
+            _ => None,
+        });
+        connects.collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&rig), []);
+    let password = Passphrase("hunter2".into());
+    rig.feed(Input::Peer(PeerInput::Secret {
+        name: "bgp".to_owned(),
+        secret: Some(Secret::Password(password.clone())),
+    }));
+    rig.run(Duration::from_secs(60));
+    assert_eq!(asked(&rig), [Some(password)]);
+    assert_eq!(rig.router("tor").peer.state(), State::Established);
+}
+
 /// One peer is said to wait, once, for this.
 fn assert_waits(news: &[News], what: &str) {
     let [News::Waiting(why)] = news else {
