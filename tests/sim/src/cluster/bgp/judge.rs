@@ -291,8 +291,12 @@ impl Cluster {
         let node = self.bgp.node(machine);
         let password = match node.and_then(|node| node.password(&config)) {
             Some(password) => password,
-            // In doubt it is spoken with as before, but never for the first time.
-            None if node.is_some_and(|node| node.was_aimed.contains(peer)) => return,
+            // In doubt it is spoken with as before, but never for the first time, nor without a password.
+            None if target.password.is_some()
+                && node.is_some_and(|node| node.was_aimed.contains(peer)) =>
+            {
+                return;
+            }
             None => {
                 let detail = format!("speaker {machine}, {peer}");
                 return self.violated("a peer waits for its password", detail);
