@@ -9,7 +9,6 @@ use ironlb_model::bgp::Password;
 use ironlb_model::{Event, EventKind, Name};
 use ironlb_speaker_core::peers::{Passphrase, PeerInput, Secret};
 use ironlb_speaker_core::{Input, Speaker};
-use ironlb_sys::memory;
 use ironlb_watch::Metrics as ApiMetrics;
 use ironlb_watch::admin::{Admin, AdminArgs};
 use ironlb_watch::sources::{CONFIGURATION, ENDPOINT_SLICE, NODE, SERVICE};
@@ -143,7 +142,6 @@ fn input(update: Update, barrier: &Barrier) -> Option<Input> {
         }),
         Update::Read(source) if barrier.read(source) => {
             tracing::info!("everything has been read; announcing begins");
-            memory::give_back();
             Input::Synced
         }
         Update::Read(_) | Update::NamespaceApplied(_) | Update::NamespaceDeleted(_) => return None,

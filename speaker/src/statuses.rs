@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use ironlb_model::{Name, ServiceKey};
+use ironlb_sys::memory;
 use ironlb_watch::{Backoff, Barrier, Uids, jittered, owner};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
@@ -140,6 +141,7 @@ impl Keeper {
             self.statuses.owner = owner;
             self.written = None;
         }
+        let is_known = self.written.is_some();
         let found = match self.written.take() {
             Some(written) => Ok(written),
             None => {
@@ -160,6 +162,10 @@ impl Keeper {
             return self.backoff.failed();
         }
         self.written = Some(now);
+        if !is_known {
+            // The most is over: lists, the reports of a start, and a request for each status.
+            memory::give_back();
+        }
         if self.statuses.owner.is_none() && !self.announced.is_empty() {
             return self.backoff.failed();
         }
