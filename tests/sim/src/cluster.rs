@@ -365,6 +365,12 @@ impl Cluster {
         }
     }
 
+    /// Whether a speaker still has the life that something belongs to.
+    fn lives(&self, machine: usize, life: u64) -> bool {
+        let host = self.speakers.get(machine);
+        host.is_some_and(|host| host.common.alive && host.common.life == life)
+    }
+
     fn processes(&self) -> Vec<Process> {
         let controllers = (0..self.controllers.len()).map(Process::Controller);
         controllers

@@ -139,7 +139,7 @@ impl Said {
 
 const HEADER: usize = 19;
 /// Before the OPENs are there nothing is exchanged.
-const NOTHING: Negotiated = Negotiated {
+pub(super) const NOTHING: Negotiated = Negotiated {
     four_octet_as: false,
     internal: false,
     ipv4: false,

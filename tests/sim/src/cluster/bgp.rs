@@ -358,10 +358,7 @@ impl Cluster {
         let Some(password) = self.bgp.secrets.get(&name).cloned() else {
             return;
         };
-        let alive = self
-            .speakers
-            .get(machine)
-            .is_some_and(|host| host.common.alive && host.common.life == life);
+        let alive = self.lives(machine, life);
         let Some(node) = self.bgp.node_mut(machine).filter(|_| alive) else {
             return;
         };

@@ -11,6 +11,7 @@ use ironlb_bgp::wire::{
 use ironlb_model::{Family, Time};
 
 use super::NodeAddress;
+use crate::bgp::said::NOTHING;
 use crate::bgp::told::{self, Told};
 
 /// A connection on which an OPEN was sent.
@@ -260,11 +261,3 @@ pub(super) fn own_prefix(family: Family, number: u32) -> IpNet {
 
 /// Until the OPENs have been exchanged.
 const OPEN_HOLD_TIME: Duration = Duration::from_secs(240);
-/// Before the OPENs are there nothing is exchanged.
-const NOTHING: Negotiated = Negotiated {
-    four_octet_as: false,
-    internal: false,
-    ipv4: false,
-    ipv6: false,
-    extended_next_hop: false,
-};

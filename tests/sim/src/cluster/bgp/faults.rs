@@ -237,11 +237,7 @@ impl Cluster {
     }
 
     pub(super) fn grace_over(&mut self, machine: usize, life: u64) {
-        let lives = self
-            .speakers
-            .get(machine)
-            .is_some_and(|host| host.common.alive && host.common.life == life);
-        if !lives {
+        if !self.lives(machine, life) {
             return;
         }
         let node = self.bgp.node(machine);
@@ -259,11 +255,7 @@ impl Cluster {
     }
 
     pub(super) fn finished(&mut self, machine: usize, life: u64) {
-        let lives = self
-            .speakers
-            .get(machine)
-            .is_some_and(|host| host.common.alive && host.common.life == life);
-        if !lives {
+        if !self.lives(machine, life) {
             return;
         }
         self.counts.leaves += 1;

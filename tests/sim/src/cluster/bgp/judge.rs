@@ -314,10 +314,7 @@ impl Cluster {
 
     /// Whether a session that is up has heard of its router within the hold time.
     pub(super) fn check_silence(&mut self, machine: usize, life: u64, number: u64) {
-        let lives = self
-            .speakers
-            .get(machine)
-            .is_some_and(|host| host.common.alive && host.common.life == life);
+        let lives = self.lives(machine, life);
         let (Some(pipe), Some(node)) = (self.bgp.pipes.get(number), self.bgp.node(machine)) else {
             return;
         };
