@@ -147,6 +147,13 @@ impl Peer {
         matches!(self.dial, Dial::Connecting { connection, .. } if connection == dialled)
     }
 
+    /// Whether a connection that we dialled is there: it comes to something or times out before we dial again.
+    fn has_dialled(&self) -> bool {
+        self.sessions
+            .keys()
+            .any(|connection| connection.direction == Direction::Outbound)
+    }
+
     fn state_of(&self, connection: Connection) -> Option<State> {
         self.sessions.get(&connection).map(Session::state)
     }
@@ -297,7 +304,8 @@ impl Peer {
         match self.dial {
             Dial::Off | Dial::Held { .. } | Dial::Connecting { .. } => {}
             _ if !self.sessions.is_empty() => {
-                if self.dial == Dial::Resting && self.established().is_none() {
+                if self.dial == Dial::Resting && !self.has_dialled() && self.established().is_none()
+                {
                     self.wait(now, GRACE);
                 }
             }

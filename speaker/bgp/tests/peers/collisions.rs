@@ -163,6 +163,16 @@ fn a_peer_that_connects_without_end_holds_no_more_than_one_connection() {
 }
 
 #[test]
+fn a_peer_that_connects_without_end_is_not_dialled_beside_what_we_have_dialled() {
+    let (mut router, _, _) = both(settings(0));
+    for _ in 0..10 {
+        let (_, outputs) = router.accept();
+        assert_eq!(dialled(&outputs), None);
+        assert_eq!(router.next_dial(Duration::from_secs(11)), None);
+    }
+}
+
+#[test]
 fn when_the_winner_of_a_collision_fails_we_dial_again() {
     let (mut router, outbound, inbound) = both(settings(0));
     let open = encode_open(&Router::open());
