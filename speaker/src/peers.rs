@@ -59,6 +59,8 @@ pub(crate) enum Event {
         local: SocketAddr,
         /// The other end.
         remote: SocketAddr,
+        /// The VRF.
+        device: Option<String>,
     },
 }
 
@@ -92,6 +94,7 @@ impl Peers {
                     stream,
                     local,
                     remote,
+                    device,
                 }) => {
                     self.accepted = self.accepted.saturating_add(1);
                     let number = self.accepted;
@@ -100,6 +103,7 @@ impl Peers {
                         number,
                         local,
                         remote,
+                        device,
                     });
                 }
                 Some(event) => return event,

@@ -59,7 +59,8 @@ impl Peer {
             dial: Dial::Off,
             backoff: Backoff::default(),
             sessions: BTreeMap::new(),
-            number: 0,
+            // Higher than those of a peer that was here before, of which something may still be on its way to us.
+            number: now.as_nanos(),
             bfd_up: false,
             plain: false,
             restarting: Restarting::new(until),

@@ -145,7 +145,8 @@ impl Bgp {
                 number,
                 local,
                 remote,
-            } => self.accept(now, number, local, remote),
+                device,
+            } => self.accept(now, number, (local, remote), device.as_deref()),
             PeerInput::Closed {
                 peer,
                 connection,
@@ -265,7 +266,7 @@ impl Bgp {
                     // It is not known any more how to connect to it.
                     Output::Connect(connection) if neighbour.target.is_none() => {
                         unopened = Some(connection);
-                        let error = Some("its password is not there".to_owned());
+                        let error = neighbour.waiting.obstacle().map(ToString::to_string);
                         let input = Input::Closed { connection, error };
                         neighbour.session.handle(now, input);
                     }
@@ -342,9 +343,15 @@ impl Bgp {
             .map(|neighbour| &neighbour.audience)
     }
 
-    fn accept(&mut self, now: Time, number: u64, local: SocketAddr, remote: SocketAddr) {
+    fn accept(
+        &mut self,
+        now: Time,
+        number: u64,
+        (local, remote): (SocketAddr, SocketAddr),
+        device: Option<&str>,
+    ) {
         let mut all = self.neighbours.iter_mut();
-        let found = all.find(|(_, neighbour)| neighbour.is_from(remote, local));
+        let found = all.find(|(_, neighbour)| neighbour.is_from(remote, local, device));
         let adopted = found.and_then(|(name, neighbour)| {
             let target = neighbour.target.clone()?;
             Some((name, neighbour, target))

@@ -55,7 +55,7 @@ async fn run(door: Door, mut wanted: watch::Receiver<Keys>, events: mpsc::Sender
     let local = SocketAddr::new(address, door.port);
     loop {
         let error = match Listener::bind(local, door.device.as_deref()) {
-            Ok(listener) => match serve(&listener, local, &mut wanted, &events).await {
+            Ok(listener) => match serve(&listener, local, &door, &mut wanted, &events).await {
                 Ok(()) => return,
                 Err(error) => error,
             },
@@ -70,6 +70,7 @@ async fn run(door: Door, mut wanted: watch::Receiver<Keys>, events: mpsc::Sender
 async fn serve(
     listener: &Listener,
     local: SocketAddr,
+    door: &Door,
     wanted: &mut watch::Receiver<Keys>,
     events: &mpsc::Sender<Event>,
 ) -> io::Result<()> {
@@ -88,7 +89,8 @@ async fn serve(
                 let (stream, remote) = accepted?;
                 // One that is gone already is nobody's.
                 let Ok(local) = stream.local_addr() else { continue };
-                let event = Event::Accepted { stream, local, remote };
+                let device = door.device.clone();
+                let event = Event::Accepted { stream, local, remote, device };
                 if events.send(event).await.is_err() {
                     return Ok(());
                 }

@@ -9,7 +9,8 @@ use ironlb_model::{BgpPeer, Link, Name, Node, Time};
 
 use crate::World;
 
-use super::io::{News, PeerOutput};
+use super::io::{News, PeerOutput, Target};
+use super::links::Links;
 use super::neighbour::{self, Neighbour};
 use super::{Bgp, listening, session, wire};
 
@@ -128,6 +129,10 @@ impl Bgp {
                 _ => router_id,
             };
             let settings = Box::new(Settings::new(config, router_id));
+            if settings.transport != known.session.settings().transport {
+                // Where it was another peer may be.
+                known.target = None;
+            }
             known.session.handle(now, Input::Configure(settings));
             known.config = config.clone();
         }
@@ -178,38 +183,36 @@ impl Bgp {
         found
     }
 
-    /// Finds out where each peer is, and starts those that can be spoken with.
+    /// Finds out where each peer is, has BFD watch it there, and starts those that can be spoken with.
     pub(super) fn aim(&mut self, now: Time, world: &World) {
         for (name, neighbour) in &mut self.neighbours {
+            // Of one that was stopped, as the process ends, nothing is wanted any more.
+            if !neighbour.is_started && self.leave.is_ending() {
+                continue;
+            }
             let config = &neighbour.config;
-            let target = neighbour::target(config, &self.links, &self.discovery, &self.secrets);
+            let place = neighbour::place(config, &self.links, &self.discovery);
+            let password = neighbour::password(config, &self.secrets);
+            let target = match (place.clone(), password) {
+                (Ok(place), Ok(password)) => Ok(Target { password, ..place }),
+                (Err(obstacle), _) | (_, Err(obstacle)) => Err(obstacle),
+            };
             let news = neighbour.waiting.set(now, target.as_ref().err().cloned());
             self.outputs.extend(news.map(|news| session(name, news)));
-            let target = match target {
-                Ok(target) => target,
-                Err(obstacle) => {
-                    neighbour.miss_target(&obstacle);
-                    continue;
+            match target {
+                Err(obstacle) => neighbour.miss_target(&obstacle, &self.links),
+                Ok(target) => {
+                    if neighbour.target.as_ref() != Some(&target) {
+                        neighbour.target = Some(target.clone());
+                        let peer = name.clone();
+                        self.outputs
+                            .push_back(PeerOutput::Retarget { peer, target });
+                    }
                 }
-            };
-            let vrf = config.vrf.as_deref();
-            let vrf = vrf
-                .and_then(|name| self.links.named(name))
-                .map(|link| link.index);
-            let profile = config.bfd_profile.as_ref();
-            let profile = profile.and_then(|name| world.config().bfd_profiles.get(name));
-            let watch = profile.map(|profile| {
-                let key = neighbour::watch_key(&target, vrf);
-                (key, ironlb_bfd::Settings::new(profile, false))
-            });
-            neighbour.watch(now, watch, &self.watches);
-            if neighbour.target.as_ref() != Some(&target) {
-                neighbour.target = Some(target.clone());
-                let peer = name.clone();
-                self.outputs
-                    .push_back(PeerOutput::Retarget { peer, target });
             }
-            if !neighbour.is_started && !self.leave.is_ending() {
+            let watch = wanted_watch(world, &self.links, neighbour, place.ok().as_ref());
+            neighbour.watch(now, watch, &self.watches);
+            if !neighbour.is_started && neighbour.target.is_some() {
                 neighbour.is_started = true;
                 neighbour.session.handle(now, Input::Start);
             }
@@ -224,4 +227,27 @@ impl Bgp {
             self.outputs.push_back(PeerOutput::Listen(doors));
         }
     }
+}
+
+/// The BFD session that is to watch a peer, which is at `place` or else where it was last. What is missing for a connection says
+/// nothing of BFD.
+fn wanted_watch(
+    world: &World,
+    links: &Links,
+    neighbour: &Neighbour,
+    place: Option<&Target>,
+) -> Option<(ironlb_bfd::Key, ironlb_bfd::Settings)> {
+    let config = &neighbour.config;
+    let profile = world
+        .config()
+        .bfd_profiles
+        .get(config.bfd_profile.as_ref()?)?;
+    let place = place.or(neighbour.target.as_ref())?;
+    // Without its VRF it would be another peer that has the same address.
+    let vrf = match &config.vrf {
+        Some(name) => Some(links.named(name)?.index),
+        None => None,
+    };
+    let key = neighbour::watch_key(place, vrf);
+    Some((key, ironlb_bfd::Settings::new(profile, false)))
 }

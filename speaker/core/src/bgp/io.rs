@@ -31,6 +31,8 @@ pub enum PeerInput {
         local: SocketAddr,
         /// The other end.
         remote: SocketAddr,
+        /// The VRF that it came in by: the same address is another peer in each.
+        device: Option<String>,
     },
     /// A connection is gone, or could not be had.
     Closed {

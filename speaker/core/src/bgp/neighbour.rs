@@ -26,7 +26,7 @@ pub(super) struct Neighbour {
     pub(super) audience: Audience,
     /// What our routes are worth to it, as it was last said.
     pub(super) standing: Standing,
-    /// Where it is; `None` while that is not known, or its password is not.
+    /// Where it is; `None` while that is not known since it was configured so, or its password is not.
     pub(super) target: Option<Target>,
     /// The BFD session that watches it.
     watch: Option<(ironlb_bfd::Key, ironlb_bfd::Settings)>,
@@ -61,10 +61,16 @@ impl Neighbour {
         }
     }
 
-    /// Whether a connection from `remote` to `local` may be from it.
-    pub(super) fn is_from(&self, remote: SocketAddr, local: SocketAddr) -> bool {
+    /// Whether a connection from `remote` to `local`, in the VRF `device`, may be from it.
+    pub(super) fn is_from(
+        &self,
+        remote: SocketAddr,
+        local: SocketAddr,
+        device: Option<&str>,
+    ) -> bool {
         let expects = |target: &Target| {
             target.remote.ip() == remote.ip()
+                && target.device.as_deref() == device
                 && scope(target.remote).is_none_or(|index| scope(remote) == Some(index))
         };
         self.config.listen_port == Some(local.port())
@@ -114,11 +120,15 @@ impl Neighbour {
     }
 
     /// There is an obstacle to speaking with it as configured. It is spoken with as before, but connected to without a password no
-    /// more when it is to have one.
-    pub(super) fn miss_target(&mut self, obstacle: &Obstacle) {
+    /// more when it is to have one, nor on an interface that is another one now.
+    pub(super) fn miss_target(&mut self, obstacle: &Obstacle, links: &Links) {
         let wants_password = matches!(obstacle, Obstacle::NoSecret(_) | Obstacle::NoPassword(_));
-        self.target
-            .take_if(|target| wants_password && target.password.is_none());
+        let link = interface(&self.config).and_then(|name| links.named(name));
+        let index = link.map(|link| link.index);
+        self.target.take_if(|target| {
+            let is_elsewhere = index.is_some() && scope(target.remote) != index;
+            is_elsewhere || wants_password && target.password.is_none()
+        });
     }
 
     /// These routes cannot be told to it. Says so of those of which it was not said before.
@@ -153,12 +163,11 @@ impl Neighbour {
     }
 }
 
-/// Where a peer is and how to speak with it, or what is missing for that.
-pub(super) fn target(
+/// Where a peer is and how to speak with it but for the password, or what is missing for that.
+pub(super) fn place(
     config: &BgpPeer,
     links: &Links,
     discovery: &Discovery,
-    secrets: &BTreeMap<String, Secret>,
 ) -> Result<Target, Obstacle> {
     let remote = match &config.endpoint {
         PeerEndpoint::Address(address) => SocketAddr::new(*address, config.port),
@@ -179,7 +188,7 @@ pub(super) fn target(
         source: config.source,
         device: config.vrf.clone(),
         distance: distance(config),
-        password: password(config, secrets)?,
+        password: None,
     })
 }
 
@@ -194,7 +203,8 @@ pub(super) fn watch_key(target: &Target, vrf: Option<u32>) -> ironlb_bfd::Key {
     }
 }
 
-fn password(
+/// The password of a peer, or what is missing for that.
+pub(super) fn password(
     config: &BgpPeer,
     secrets: &BTreeMap<String, Secret>,
 ) -> Result<Option<Passphrase>, Obstacle> {

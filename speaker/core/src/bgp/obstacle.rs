@@ -70,6 +70,11 @@ impl Waiting {
         Some(News::Waiting(obstacle.to_string()))
     }
 
+    /// What is missing.
+    pub(super) const fn obstacle(&self) -> Option<&Obstacle> {
+        self.obstacle.as_ref()
+    }
+
     /// When to call [`tick`](Self::tick).
     pub(super) const fn deadline(&self) -> Option<Time> {
         self.due

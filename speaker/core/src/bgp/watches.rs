@@ -36,12 +36,13 @@ impl Watches {
         left.chain(new).collect()
     }
 
-    /// A session is up, or is not any more.
+    /// A session is up, or is not any more. That of one that is not wanted comes late: it says nothing of the next one there.
     pub(super) fn set(&mut self, key: Key, up: bool) {
-        match up {
-            true => self.up.insert(key),
-            false => self.up.remove(&key),
-        };
+        if up && self.wanted.contains_key(&key) {
+            self.up.insert(key);
+        } else {
+            self.up.remove(&key);
+        }
     }
 
     pub(super) fn is_up(&self, key: &Key) -> bool {

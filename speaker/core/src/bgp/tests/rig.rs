@@ -21,7 +21,7 @@ pub(super) struct Rig {
     pub(super) routers: BTreeMap<Name, Router>,
     /// Connections under way, and whose they are.
     open: BTreeMap<(Name, Connection), u64>,
-    connections: u64,
+    pub(super) connections: u64,
     pub(super) said: Vec<Output>,
 }
 
@@ -195,6 +195,23 @@ impl Rig {
             ironlb_bgp::Output::Down(_) => self.routers.get_mut(name).unwrap().forget(),
             _ => {}
         }
+    }
+
+    /// The router fe80::1 advertises itself on an interface.
+    pub(super) fn advertise(&mut self, interface: u32) {
+        let mut other = ironlb_l2::Discovery::new(7);
+        let identity = ironlb_l2::discovery::Identity {
+            mac: ironlb_model::Mac([2, 0, 0, 0, 0, 99]),
+            link_local: "fe80::1".parse().unwrap(),
+        };
+        other.start(self.now, 9, identity);
+        while let Some(output) = other.poll() {
+            if let ironlb_l2::discovery::Output::Send { frame, .. } = output {
+                self.speaker
+                    .handle_router_frame(self.now, interface, &frame);
+            }
+        }
+        self.settle();
     }
 
     /// The router's own BFD is up.

@@ -126,18 +126,7 @@ fn an_unnumbered_peer_is_spoken_with_once_it_was_heard() {
     assert_eq!(rig.router("tor").peer.state(), State::Active);
     rig.run(Duration::from_secs(60));
     assert_waits(&rig.news(), "no router is heard on the interface \"eth0\"");
-    let mut other = ironlb_l2::Discovery::new(7);
-    let identity = ironlb_l2::discovery::Identity {
-        mac: ironlb_model::Mac([2, 0, 0, 0, 0, 99]),
-        link_local: "fe80::1".parse().unwrap(),
-    };
-    other.start(rig.now, 9, identity);
-    while let Some(output) = other.poll() {
-        if let ironlb_l2::discovery::Output::Send { frame, .. } = output {
-            rig.speaker.handle_router_frame(rig.now, 2, &frame);
-        }
-    }
-    rig.settle();
+    rig.advertise(2);
     rig.run(Duration::from_secs(1));
     let asked = rig.said.iter().find_map(|output| match output {
         Output::Peer(PeerOutput::Connect { target, .. }) => Some(target.clone()),
@@ -181,6 +170,7 @@ fn a_link_local_peer_is_spoken_with_on_its_interface_once_that_is_there() {
             number,
             local,
             remote,
+            device: None,
         }));
         let adopted = |output: &Output| matches!(output, Output::Peer(PeerOutput::Adopt { .. }));
         assert_eq!(rig.said.iter().any(adopted), expected, "{from}");
@@ -198,6 +188,7 @@ fn a_stranger_is_refused_and_a_peer_that_may_connect_is_let_in() {
             number,
             local: socket("198.51.100.10:179"),
             remote: socket(from),
+            device: None,
         }));
         let said = std::mem::take(&mut rig.said);
         let answers = said.into_iter().filter_map(|output| match output {

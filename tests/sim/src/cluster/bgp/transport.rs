@@ -135,6 +135,7 @@ impl Cluster {
             number: accepted,
             local,
             remote,
+            device: None,
         };
         self.drive_peer(machine, input);
         true
