@@ -115,6 +115,69 @@ fn frr_that_comes_late_is_tried_again_after_the_connect_time() {
 }
 
 #[test]
+fn frr_that_only_waits_hears_of_a_passive_node_when_it_is_passive_no_more() {
+    needs_the_lab!();
+    let fabric = beside_frr(1, "");
+    let peer = |passive: bool| {
+        let place = "peerASN: 64513, peerAddress: 10.0.0.254, connectTime: 1s";
+        fabric.peer("router", &format!("{place}, passiveMode: {passive}"));
+    };
+    peer(true);
+    let _node = fabric.start(1);
+    holds_for("nobody connects", Duration::from_secs(3), || {
+        let answer = fabric.tor.show("show bgp neighbors 10.0.0.1 json");
+        answer.is_ok_and(|answer| answer[NEIGHBOUR].is_null())
+    })
+    .unwrap();
+    peer(false);
+    neighbour_is(&fabric, NEIGHBOUR, "the session is up", is_up);
+}
+
+#[test]
+fn frr_has_the_routes_of_nodes_that_leave_for_as_long_as_each_drains() {
+    needs_the_lab!();
+    let fabric = beside_frr(2, "");
+    announce(&fabric);
+    for (rack, drain_time) in [("a", "1s"), ("b", "8s")] {
+        let place = "peerASN: 64513, peerAddress: 10.0.0.254";
+        let spec = format!(
+            "{place}, drainTime: {drain_time}, nodeSelectors: [{{matchLabels: {{rack: {rack}}}}}]"
+        );
+        fabric.peer(rack, &spec);
+    }
+    let label_nodes = |more: &str| {
+        for (number, rack) in [(1, "a"), (2, "b")] {
+            let text = node(&format!("n{number}"), &format!("rack: {rack}{more}"));
+            fabric.write(&format!("node{number}.yaml"), &text);
+        }
+    };
+    label_nodes("");
+    let _running = [fabric.start(1), fabric.start(2)];
+    let by = |count: usize, marked: bool| {
+        let what = format!("{count} paths, about to go: {marked}");
+        let question = "show bgp ipv4 unicast 192.0.2.0/32 json";
+        let is = |route: &Value| {
+            let paths = route["paths"].as_array().into_iter().flatten();
+            let marks = paths.map(|path| path["community"]["string"] == "graceful-shutdown");
+            marks.eq(std::iter::repeat_n(marked, count))
+        };
+        fabric.tor.wait_for(&what, question, LIMIT, is).unwrap();
+    };
+    by(2, false);
+    label_nodes(", node.kubernetes.io/exclude-from-external-load-balancers: ''");
+    by(2, true);
+    let marked = Instant::now();
+    let gone_after = |left| {
+        by(left, true);
+        marked.elapsed().as_secs_f64()
+    };
+    let (first, second) = (gone_after(1), gone_after(0));
+    println!("gone after {first:.1} s at 1 s, {second:.1} s at 8 s");
+    // Neither is the 5 s that is the default.
+    assert!(first < 4.0 && (6.5..12.0).contains(&second));
+}
+
+#[test]
 fn frr_has_only_the_nodes_that_are_selected() {
     needs_the_lab!();
     let fabric = beside_frr(2, "");

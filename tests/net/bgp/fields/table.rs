@@ -114,7 +114,7 @@ const PROVED: &[(&str, &str)] = &[
     ),
     (
         "BGPPeer.drainTime",
-        "interop::a_node_that_stops_says_so_then_withdraws_and_gives_the_reason",
+        "fields::peers::frr_has_the_routes_of_nodes_that_leave_for_as_long_as_each_drains",
     ),
     (
         "BGPPeer.dualStackAddressFamily",
@@ -168,7 +168,10 @@ const PROVED: &[(&str, &str)] = &[
         "BGPPeer.nodeSelectors",
         "fields::peers::frr_has_only_the_nodes_that_are_selected",
     ),
-    ("BGPPeer.passiveMode", "interop::the_peer_may_connect_to_us"),
+    (
+        "BGPPeer.passiveMode",
+        "fields::peers::frr_that_only_waits_hears_of_a_passive_node_when_it_is_passive_no_more",
+    ),
     (
         "BGPPeer.password",
         "interop::a_password_is_needed_and_enough",
