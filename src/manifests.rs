@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ironlb_config::{Error, Objects, Source, report};
+use ironlb_config::{Error, Manifests, Objects, Source, report};
 
 /// Which manifests to read.
 #[derive(clap::Args)]
@@ -149,8 +149,16 @@ pub(crate) fn explain(errors: &[Error], sources: &[Source]) -> io::Result<()> {
     errors.iter().try_for_each(|error| writeln!(out, "{error}"))
 }
 
-/// Tells people of configuration in several namespaces: it was read, and in a cluster only that of one namespace is.
-pub(crate) fn warn_of_namespaces(objects: &Objects) -> io::Result<()> {
+/// Tells people what is not wrong, and probably not what they meant.
+pub(crate) fn warn(manifests: &Manifests) -> io::Result<()> {
+    warn_of_namespaces(&manifests.objects)?;
+    let mut out = io::stderr().lock();
+    let mut doubts = manifests.doubts.iter();
+    doubts.try_for_each(|doubt| writeln!(out, "warning: {doubt}"))
+}
+
+/// Configuration in several namespaces was read, and in a cluster only that of one namespace is.
+fn warn_of_namespaces(objects: &Objects) -> io::Result<()> {
     let namespaces: BTreeSet<&str> = objects
         .references()
         .map(|reference| reference.namespace.as_str())

@@ -67,7 +67,7 @@ fn plan(args: &Args) -> Result<bool, String> {
     let sources = args.files.sources()?;
     let (manifests, judged) = ironlb_config::judge(&sources);
     if args.output == Output::Text {
-        manifests::written(manifests::warn_of_namespaces(&manifests.objects))?;
+        manifests::written(manifests::warn(&manifests))?;
     }
     let errors = judged.errors;
     let services = if errors.is_empty() {

@@ -42,8 +42,9 @@ fn validate(args: &Args) -> Result<bool, String> {
             let mut out = io::stdout().lock();
             writeln!(out, "{}", serde_json::json!({ "errors": errors }))
         }
-        Output::Text => manifests::warn_of_namespaces(&found.objects)
-            .and_then(|()| manifests::explain(&errors, &sources)),
+        Output::Text => {
+            manifests::warn(&found).and_then(|()| manifests::explain(&errors, &sources))
+        }
     };
     manifests::written(told)?;
     Ok(errors.is_empty())

@@ -15,7 +15,10 @@ use serde::de::{
 
 use crate::path::{Step, join};
 use crate::suggest::did_you_mean;
-use crate::tree::{Fault, Mark, NOT_ONE_OF, Node, Plain, Value};
+use crate::tree::{Fault, Mark, NOT_ONE_OF, Node, Plain, Value, resolve};
+
+/// What a bare number or boolean must be where text is wanted.
+pub(crate) const IN_QUOTES: &str = "text (put it in quotes)";
 
 /// How strict to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,9 +144,22 @@ struct Reader<'a, 's> {
 impl<'a, 's> Reader<'a, 's> {
     /// Notes that the value is not `wanted`.
     fn mismatch(&self, wanted: &str) {
+        self.mismatch_with(wanted, "");
+    }
+
+    /// The same, with what to do about it.
+    fn mismatch_with(&self, wanted: &str, hint: &str) {
         let found = self.describe();
-        self.state
-            .fault(self.node.mark, format!("must be {wanted}, not {found}"));
+        let message = format!("must be {wanted}, not {found}{hint}");
+        self.state.fault(self.node.mark, message);
+    }
+
+    /// What to do about text that would be right if it were not text.
+    fn without_quotes(&self, is_right: impl Fn(Plain) -> bool) -> &'static str {
+        match &self.node.value {
+            Value::Scalar { text, .. } if is_right(resolve(text)) => "; leave out the quotes",
+            _ => "",
+        }
     }
 
     fn describe(&self) -> String {
@@ -173,7 +189,7 @@ impl<'a, 's> Reader<'a, 's> {
             None | Some(Plain::Text) => text,
             Some(Plain::Null) => "",
             Some(_) if self.state.rules.strict_text => {
-                self.mismatch("text (put it in quotes)");
+                self.mismatch(IN_QUOTES);
                 text
             }
             Some(_) => text,
@@ -191,7 +207,8 @@ impl<'a, 's> Reader<'a, 's> {
             _ => None,
         };
         value.unwrap_or_else(|| {
-            self.mismatch("a whole number");
+            let hint = self.without_quotes(|plain| matches!(plain, Plain::Integer(_)));
+            self.mismatch_with("a whole number", hint);
             0
         })
     }
@@ -201,7 +218,11 @@ impl<'a, 's> Reader<'a, 's> {
             Value::Sequence(items) => items,
             _ if self.node.is_null() => &[],
             _ => {
-                self.mismatch("a list");
+                let hint = match self.node.value {
+                    Value::Mapping(_) => "; put a dash before its first key",
+                    _ => "; put it in brackets, or behind a dash",
+                };
+                self.mismatch_with("a list", hint);
                 &[]
             }
         }
@@ -263,7 +284,8 @@ impl<'a> Deserializer<'a> for Reader<'a, '_> {
 
     fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Failure> {
         let Some(Plain::Bool(value)) = self.node.plain() else {
-            self.mismatch("true or false");
+            let hint = self.without_quotes(|plain| matches!(plain, Plain::Bool(_)));
+            self.mismatch_with("true or false", hint);
             return visitor.visit_bool(false);
         };
         visitor.visit_bool(value)

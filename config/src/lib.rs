@@ -15,6 +15,7 @@ pub mod report;
 
 mod configmap;
 mod decode;
+mod doubts;
 mod error;
 mod lower;
 mod manifest;
@@ -36,9 +37,11 @@ pub use source::{Manifests, Source, contents, read};
 use ironlb_model::Config;
 
 /// What `sources` say, and the configuration that it makes. The errors of both are those of the latter: everything that is
-/// wrong, in order of source and place.
+/// wrong, in order of source and place. In the same order are the doubts, all of which the former has.
 pub fn judge(sources: &[Source]) -> (Manifests, Lowered) {
     let mut manifests = read(sources);
+    let mut doubts = doubts::of_objects(&manifests.objects);
+    manifests.doubts.append(&mut doubts);
     let around = Surroundings {
         nodes: &manifests.nodes,
         without_secrets: false,
@@ -50,9 +53,9 @@ pub fn judge(sources: &[Source]) -> (Manifests, Lowered) {
             .position(|source| source.name == error.source)
     };
     lowered.errors.append(&mut manifests.errors);
-    lowered
-        .errors
-        .sort_by_cached_key(|error| (order(error), error.clone()));
+    for list in [&mut lowered.errors, &mut manifests.doubts] {
+        list.sort_by_cached_key(|error| (order(error), error.clone()));
+    }
     (manifests, lowered)
 }
 

@@ -23,6 +23,8 @@ use crate::error::Error;
 use crate::objects::{Draft, Objects, Spec};
 use table::Keep;
 
+pub(crate) use addresses::with_host_bits;
+
 /// What [`lower`] made of the objects.
 #[derive(Clone, Debug, Default)]
 pub struct Lowered {

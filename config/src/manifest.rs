@@ -124,6 +124,8 @@ pub struct Contents {
     pub manifests: Vec<Arc<Manifest>>,
     /// What is wrong outside of configuration objects.
     pub errors: Vec<Error>,
+    /// What is not wrong, and probably not what was meant, outside of configuration objects.
+    pub doubts: Vec<Error>,
     /// Objects that are there, and not as they should be. One without a name stands for all of its kind.
     pub(crate) broken: BTreeSet<ManifestKey>,
     /// A part of it could not be read so far that it is known which object it is.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ironlb_model as model;
 use serde::Deserialize;
 
-use crate::decode::{Rules, decode};
+use crate::decode::{IN_QUOTES, Rules, decode};
 use crate::objects::{Draft, Entry, ObjectKind, Spec};
 use crate::path::Step;
 use crate::place::Place;
@@ -21,7 +21,11 @@ pub(crate) fn entry(
 ) -> Entry {
     let metadata: Metadata = part(root, "metadata", &mut faults).unwrap_or_default();
     let spec = spec(kind, root, &mut faults);
-    place.tainted = faults.iter().flat_map(Fault::tainted).collect();
+    faults.iter_mut().for_each(explain);
+    let misplaced = faults.iter().filter_map(misplaced);
+    place.tainted = misplaced
+        .chain(faults.iter().flat_map(Fault::tainted))
+        .collect();
     let errors: Vec<_> = faults.into_iter().map(|fault| place.fault(fault)).collect();
     let draft = spec.map(|spec| Draft {
         name: metadata.name.unwrap_or_default().into(),
@@ -81,12 +85,36 @@ pub(crate) fn unknown_top(root: &Node) -> Vec<Fault> {
         let name = key.key().filter(|name| !TOP_KEYS.contains(name))?;
         let hint = match did_you_mean(name, TOP_KEYS) {
             Some(meant) => format!("; did you mean \"{meant}\"?"),
-            None => format!("; there are {}", TOP_KEYS.join(", ")),
+            None => format!(
+                "; there are {}, and what an object says is below spec, further in",
+                TOP_KEYS.join(", ")
+            ),
         };
         let message = format!("unknown field \"{name}\"{hint}");
         Some(Fault::new(key.mark, name.to_owned(), message))
     });
     unknown.collect()
+}
+
+/// The field that seems to be missing because it is indented like something else.
+fn misplaced(fault: &Fault) -> Option<String> {
+    match fault.path.as_str() {
+        "metadata.spec" => Some("spec".to_owned()),
+        path if path.contains(['.', '[']) || TOP_KEYS.contains(&path) => None,
+        path => Some(format!("spec.{path}")),
+    }
+}
+
+/// Says what to do, where decoding could not know it.
+fn explain(fault: &mut Fault) {
+    let field = fault.path.rsplit('.').next().unwrap_or_default();
+    if fault.path == "metadata.spec" {
+        fault.message = "is below metadata; it belongs beside it, as far in as kind".to_owned();
+    } else if DURATIONS.contains(&field) {
+        fault.message = fault
+            .message
+            .replace(IN_QUOTES, "a duration with its unit, such as 90s");
+    }
 }
 
 /// The part of the metadata that decides; the rest is known, and without effect.
@@ -149,4 +177,15 @@ fn part<'n, T: Deserialize<'n> + Default>(
     }
 }
 
+/// The fields that are text and say a duration.
+const DURATIONS: [&str; 8] = [
+    "holdTime",
+    "keepaliveTime",
+    "connectTime",
+    "restartTime",
+    "drainTime",
+    "coolDown",
+    "refreshInterval",
+    "interval",
+];
 const TOP_KEYS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::configmap;
 use crate::decode::{Rules, decode};
+use crate::doubts;
 use crate::error::Error;
 use crate::kinds;
 use crate::manifest::{Body, Contents, Manifest, ManifestKey};
@@ -51,6 +52,8 @@ pub struct Manifests {
     pub objects: Objects,
     /// What is wrong outside of configuration objects: text that is no YAML, a Service that is no map, ...
     pub errors: Vec<Error>,
+    /// What is not wrong, and probably not what was meant. About configuration objects only [`judge`](crate::judge) has any.
+    pub doubts: Vec<Error>,
 }
 
 /// Reads all of `sources`.
@@ -59,16 +62,18 @@ pub struct Manifests {
 /// `config`, and a document that has `address-pools` or `peers` at its top, are in the legacy format.
 pub fn read(sources: &[Source]) -> Manifests {
     let mut found = Vec::new();
-    let mut errors = Vec::new();
+    let (mut errors, mut doubts) = (Vec::new(), Vec::new());
     let mut unreadable = false;
     for source in sources {
         let contents = contents(source);
         found.extend(contents.manifests);
         errors.extend(contents.errors);
+        doubts.extend(contents.doubts);
         unreadable |= contents.unreadable;
     }
     let mut manifests = Manifests::gather(found, unreadable);
     manifests.errors.splice(..0, errors);
+    manifests.doubts = doubts;
     manifests
 }
 
@@ -165,6 +170,10 @@ impl Reader<'_> {
                 self.broken(root.mark, message.to_owned());
             }
             ("", "Service") => {
+                self.doubts(
+                    &format!("Service/{}", name_of(&root)),
+                    doubts::of_service(&root),
+                );
                 self.foreign(&root, faults, "Service", |object: kinds::Service| {
                     Body::Service(Box::new(object.to_model()))
                 });
@@ -249,6 +258,12 @@ impl Reader<'_> {
         }));
     }
 
+    fn doubts(&mut self, object: &str, doubts: impl IntoIterator<Item = Fault>) {
+        let place = self.place(object, None);
+        let doubts = doubts.into_iter().map(|doubt| place.fault(doubt));
+        self.contents.doubts.extend(doubts);
+    }
+
     /// Where what an object is stands twice, two documents may have run into one: there is another, and nobody knows which.
     fn doubt(&mut self, faults: &[Fault]) {
         self.contents.unreadable |= faults.iter().any(is_identity);
@@ -286,9 +301,14 @@ impl Reader<'_> {
 
     /// A ConfigMap, if it is one of ours.
     fn config_map(&mut self, root: &Node, faults: Vec<Fault>) {
+        let name = name_of(root);
         let config = |key: &str| root.get(key).and_then(|data| data.get("config"));
+        if name != LEGACY_NAME || config("data").is_none() {
+            let object = format!("ConfigMap/{name}");
+            self.doubts(&object, doubts::of_config_map(root, name));
+        }
         let text = match (config("data"), config("binaryData")) {
-            _ if name_of(root) != LEGACY_NAME => return self.stranger(root, &faults),
+            _ if name != LEGACY_NAME => return self.stranger(root, &faults),
             (Some(text), _) => text,
             (None, Some(bytes)) => {
                 let message = "is not read; put the text under data";
@@ -417,7 +437,7 @@ fn add_missing(item: &mut Node, name: &str, value: &str) {
 /// Whether an object of one of our kinds is meant, and its group is wrong or missing. Others have kinds of these names too.
 fn is_misspelt(group: &str, kind: &str) -> bool {
     ObjectKind::RESOURCES.iter().any(|ours| ours.name() == kind)
-        && (group.is_empty() || did_you_mean(group, [GROUP]).is_some())
+        && (group.is_empty() || group == OLD_GROUP || did_you_mean(group, [GROUP]).is_some())
 }
 
 /// The kind of Kubernetes itself that somebody who wrote `kind` probably meant.
@@ -466,6 +486,8 @@ const LEGACY_NAME: &str = "config";
 const LEGACY_OBJECT: &str = "ConfigMap/config";
 const LEGACY_KEYS: [&str; 4] = ["address-pools", "peers", "bgp-communities", "bfd-profiles"];
 const GROUP: &str = "metallb.io";
+/// What annotations began with once, and no kind ever.
+const OLD_GROUP: &str = "metallb.universe.tf";
 /// The fields of a manifest that say which object it is, as far as two documents without a line between have both.
 const IDENTITY: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
 const NOT_IN_NAMESPACES: [&str; 2] = ["Node", "Namespace"];

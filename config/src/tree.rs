@@ -241,7 +241,7 @@ impl Shift {
 }
 
 /// What the bare scalar `text` is.
-fn resolve(text: &str) -> Plain {
+pub(crate) fn resolve(text: &str) -> Plain {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Plain::Null,
         _ => boolean(text)

@@ -1,4 +1,5 @@
-//! Every file of tests/config/malformed gives the error that its first line says; none of tests/config/valid any.
+//! Every file of tests/config/malformed gives the error that its first line says, every one of tests/config/doubtful the
+//! doubt; none of tests/config/valid any.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -30,10 +31,14 @@ fn fixtures(folder: &str) -> Vec<Fixture> {
 }
 
 fn errors(fixture: &Fixture) -> Vec<Error> {
-    validate(&[Source {
+    validate(&[source(fixture)])
+}
+
+fn source(fixture: &Fixture) -> Source {
+    Source {
         name: fixture.name.clone(),
         text: fixture.text.clone(),
-    }])
+    }
 }
 
 /// `# expect: LINE:COLUMN OBJECT FIELD: PART OF MESSAGE`, with `-` for no object and no field.
@@ -72,6 +77,20 @@ fn every_malformed_file_gives_the_error_that_it_says() {
         }
     }
     assert!(wrong.is_empty(), "expected, and found:\n{wrong}");
+}
+
+#[test]
+fn every_doubtful_file_is_valid_and_gives_the_one_doubt_that_it_says() {
+    for fixture in fixtures("doubtful") {
+        let (manifests, judged) = ironlb_config::judge(&[source(&fixture)]);
+        assert!(judged.is_valid(), "{}: {:?}", fixture.name, judged.errors);
+        let first = fixture.text.lines().next().unwrap();
+        let expectation = first.strip_prefix("# expect: ").unwrap();
+        let [doubt] = &manifests.doubts[..] else {
+            panic!("{}: {:?}", fixture.name, manifests.doubts);
+        };
+        assert!(is_expected(doubt, expectation), "{}: {doubt}", fixture.name);
+    }
 }
 
 #[test]

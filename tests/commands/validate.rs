@@ -52,6 +52,23 @@ fn machines_get_an_object_on_standard_output() {
 }
 
 #[test]
+fn people_are_warned_of_what_is_probably_not_meant_and_it_is_valid() {
+    let file = "doubtful/service-annotation-case.yaml";
+    for command in ["validate", "plan"] {
+        let output = ironlb(&[command, "-f", file]);
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(
+            text(&output.stderr),
+            "warning: doubtful/service-annotation-case.yaml:7:5: Service/web: \
+             metadata.annotations.metallb.io/loadbalancerIPs: \"metallb.io/loadbalancerIPs\" is no annotation that means \
+             anything; did you mean \"metallb.io/loadBalancerIPs\"?\n"
+        );
+        let output = ironlb(&[command, "-o", "json", "-f", file]);
+        assert_eq!(text(&output.stderr), "");
+    }
+}
+
+#[test]
 fn a_directory_is_all_its_manifests() {
     let output = ironlb(&["validate", "-f", "malformed"]);
     assert_eq!(output.status.code(), Some(1));

@@ -8,6 +8,12 @@ use super::number::quoted;
 
 /// The addresses that an entry says: a prefix, or two addresses with a hyphen. Host bits of a prefix are ignored.
 pub(super) fn parse(entry: &str) -> Result<Range, String> {
+    if entry.contains(',') {
+        return Err(format!(
+            "{} is several; write each as an entry of its own",
+            quoted(entry)
+        ));
+    }
     if let Some((first, last)) = entry.split_once('-') {
         return range(entry, first.trim_matches(' '), last.trim_matches(' '));
     }
@@ -53,8 +59,10 @@ fn prefix(entry: &str, address: &str, length: &str) -> Result<Range, String> {
 fn range(entry: &str, first: &str, last: &str) -> Result<Range, String> {
     let found = quoted(entry);
     let parse = |text: &str| {
-        text.parse::<IpAddr>()
-            .map_err(|_| format!("{found} is no range: {} is no address", quoted(text)))
+        text.parse::<IpAddr>().map_err(|_| {
+            let hint = range_meant(first, last);
+            format!("{found} is no range: {} is no address{hint}", quoted(text))
+        })
     };
     let (from, to) = (parse(first)?, parse(last)?);
     mapped(entry, from)?;
@@ -64,7 +72,29 @@ fn range(entry: &str, first: &str, last: &str) -> Result<Range, String> {
             "{found} is no range: its ends are of different families"
         ));
     }
-    Range::new(from, to).ok_or_else(|| format!("{found} is no range: it ends before it begins"))
+    Range::new(from, to)
+        .ok_or_else(|| format!("{found} is no range: it ends before it begins; write {to}-{from}"))
+}
+
+/// What may have been meant by two ends of which one is no address.
+fn range_meant(first: &str, last: &str) -> String {
+    if parse(first).is_ok() && parse(last).is_ok() {
+        return "; two entries need two lines with a dash each, one as far in as the other"
+            .to_owned();
+    }
+    let whole = first
+        .rsplit_once('.')
+        .map(|(front, _)| format!("{front}.{last}"));
+    match whole.filter(|whole| whole.parse::<IpAddr>().is_ok()) {
+        Some(whole) if first.parse::<IpAddr>().is_ok() => format!("; write {first}-{whole}"),
+        _ => String::new(),
+    }
+}
+
+/// The prefix that an entry says, where it is written with more of an address than that.
+pub(crate) fn with_host_bits(entry: &str) -> Option<ipnet::IpNet> {
+    let net = entry.parse::<ipnet::IpNet>().ok()?;
+    (net != net.trunc()).then(|| net.trunc())
 }
 
 /// An IPv4 address in IPv6 clothes is announced by nobody.
@@ -107,7 +137,16 @@ mod tests {
             ("192.0.2.0/", "0 to 32"),
             ("2001:db8::/129", "0 to 128"),
             ("192.0.2.256/24", "\"192.0.2.256\" is no address"),
-            ("192.0.2.9-192.0.2.1", "ends before it begins"),
+            (
+                "192.0.2.9-192.0.2.1",
+                "ends before it begins; write 192.0.2.1-192.0.2.9",
+            ),
+            (
+                "192.0.2.10-20",
+                "\"20\" is no address; write 192.0.2.10-192.0.2.20",
+            ),
+            ("192.0.2.0/24 - 192.0.3.0/24", "two lines"),
+            ("192.0.2.0/28, 192.0.2.32/28", "an entry of its own"),
             ("192.0.2.1-2001:db8::1", "different families"),
             ("192.0.2.1-", "\"\" is no address"),
             ("::ffff:192.0.2.0/120", "write it as IPv4"),

@@ -1,7 +1,7 @@
 //! BGP peers.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -261,9 +261,20 @@ fn address_of<T: FromStr>(
 ) -> Option<T> {
     let address = text.parse().ok();
     if address.is_none() {
-        report.add(at, format!("{} is not {what}", quoted(text)));
+        let hint = address_meant(text);
+        report.add(at, format!("{} is not {what}{hint}", quoted(text)));
     }
     address
+}
+
+/// What to do about an address with something behind it.
+fn address_meant(text: &str) -> String {
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    match (text.split_once('/'), text.parse::<SocketAddr>()) {
+        (Some((address, _)), _) if is_address(address) => format!("; write {address}"),
+        (_, Ok(socket)) => format!("; write {} (the peer's port is peerPort)", socket.ip()),
+        _ => String::new(),
+    }
 }
 
 /// Hold time and keepalive time, in whole seconds. Either follows from the other: keepalive is a third.
