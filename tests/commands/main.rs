@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod documents;
 mod plan;
 mod run;
 mod sources;
