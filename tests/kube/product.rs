@@ -134,7 +134,7 @@ impl Product {
             controller: account("controller"),
             speaker: account("speaker"),
         };
-        let speaker = |node: &Node| start_speaker(&accounts.speaker, node.host());
+        let speaker = |node: &Node| start_speaker(&accounts.speaker, node.host(), &[]);
         let product = Self {
             cluster,
             controller: Mutex::new(start_controller(cluster, &accounts.controller)),
@@ -187,15 +187,20 @@ impl Product {
     }
 
     pub(crate) fn start_speaker(&self, node: &str) {
+        self.start_speaker_with(node, &[]);
+    }
+
+    /// Starts the speaker of a node with arguments that `deploy/` does not have.
+    pub(crate) fn start_speaker_with(&self, node: &str, arguments: &[&str]) {
         let host = self.cluster.node(node).unwrap().host();
-        let process = start_speaker(&self.accounts.speaker, host);
+        let process = start_speaker(&self.accounts.speaker, host, arguments);
         let mut speakers = self.speakers.lock().unwrap_or_else(PoisonError::into_inner);
         speakers[self.number(node)] = process;
     }
 
     /// A speaker of a node that is not one of the cluster's, on a host of the same name.
     pub(crate) fn speaker_on(&self, host: &Host) -> Process {
-        start_speaker(&self.accounts.speaker, host)
+        start_speaker(&self.accounts.speaker, host, &[])
     }
 
     fn number(&self, node: &str) -> usize {
@@ -230,7 +235,7 @@ fn start_controller(cluster: &Cluster, kubeconfig: &Path) -> Process {
     host.spawn_as("controller", command).unwrap()
 }
 
-fn start_speaker(kubeconfig: &Path, host: &Host) -> Process {
+fn start_speaker(kubeconfig: &Path, host: &Host, arguments: &[&str]) -> Process {
     let mut command = ironlb(kubeconfig);
     command.args([
         "speaker",
@@ -239,6 +244,7 @@ fn start_speaker(kubeconfig: &Path, host: &Host) -> Process {
         "--port",
         &SPEAKER_PORT.to_string(),
     ]);
+    command.args(arguments);
     host.spawn_as("speaker", command).unwrap()
 }
 
@@ -256,7 +262,8 @@ fn ironlb(kubeconfig: &Path) -> Command {
 pub(crate) struct Tenant<'a> {
     pub(crate) product: &'a Product,
     pub(crate) name: &'static str,
-    pub(crate) number: u8,
+    /// None when its addresses are not on the segment.
+    number: Option<u8>,
 }
 
 impl<'a> Tenant<'a> {
@@ -265,7 +272,7 @@ impl<'a> Tenant<'a> {
         let tenant = Self {
             product,
             name,
-            number,
+            number: Some(number),
         };
         product.cluster.namespace(name).unwrap();
         tenant.set_pool(&[&tenant.range_v4(), &tenant.range_v6()]);
@@ -275,6 +282,19 @@ impl<'a> Tenant<'a> {
             "spec": { "ipAddressPools": [name] },
         });
         product.cluster.api().apply_object(&advertisement).unwrap();
+        tenant
+    }
+
+    /// A new tenant whose addresses are these, behind a router; nothing announces them yet.
+    pub(crate) fn beyond(product: &'a Product, name: &'static str, addresses: &[&str]) -> Self {
+        let number = None;
+        let tenant = Self {
+            product,
+            name,
+            number,
+        };
+        product.cluster.namespace(name).unwrap();
+        tenant.set_pool(addresses);
         tenant
     }
 
@@ -290,7 +310,7 @@ impl<'a> Tenant<'a> {
 
     /// The IPv4 address of that number, 0 to 7.
     pub(crate) fn v4(&self, number: u8) -> IpAddr {
-        let first = match self.number {
+        let first = match self.number() {
             before @ 0..20 => 90 + 8 * before,
             after => 16 + 8 * (after - 20),
         };
@@ -307,8 +327,12 @@ impl<'a> Tenant<'a> {
             0,
             0,
             0,
-            0x1000 + 0x100 * u16::from(self.number) + u16::from(number),
+            0x1000 + 0x100 * u16::from(self.number()) + u16::from(number),
         ])
+    }
+
+    fn number(&self) -> u8 {
+        self.number.expect("addresses on the segment")
     }
 
     pub(crate) fn range_v4(&self) -> String {
