@@ -169,9 +169,14 @@ fn a_conflict_that_is_none_is_not_met_in_a_loop() {
 
 /// The writes of a Service's status, once no more of them come.
 fn settled(product: &Product, service: &str) -> Vec<StatusWrite> {
-    let (mut writes, mut since) = (product.proxy.status_writes(service), Instant::now());
+    let of_service = || product.proxy.status_writes(service);
+    eventually("the last write was accepted", PATIENCE, || {
+        of_service().last().is_some_and(|write| write.answer == 200)
+    })
+    .unwrap();
+    let (mut writes, mut since) = (of_service(), Instant::now());
     while since.elapsed() < Duration::from_millis(500) {
-        let now = product.proxy.status_writes(service);
+        let now = of_service();
         if now != writes {
             (writes, since) = (now, Instant::now());
         }

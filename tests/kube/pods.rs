@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use ironlb_lab::cluster::{Node, objects};
 use ironlb_lab::{Process, eventually, eventually_ok, needs_the_lab};
@@ -115,7 +114,7 @@ fn the_pods_of_deploy_find_the_api_server_and_outlive_their_tokens() {
     tenant.wait_until_served(address);
     assert!(controller.process.is_running() && speaker.process.is_running());
     for pod in pods {
-        pod.process.terminate(Duration::from_secs(5)).unwrap();
+        pod.process.terminate(PATIENCE).unwrap();
     }
 }
 

@@ -7,7 +7,7 @@ use ironlb_lab::{Host, Link, Process, eventually_ok, holds_for, needs_the_lab};
 use serde_json::{Value, json};
 
 use crate::events::state;
-use crate::product::{Alone, NAMESPACE, Tenant, alone};
+use crate::product::{Alone, NAMESPACE, PATIENCE, Tenant, alone};
 
 #[test]
 fn the_statuses_of_a_node_that_is_gone_go_with_it() {
@@ -100,7 +100,7 @@ fn a_speaker_that_stops_takes_its_statuses_along() {
         let speaker = guest.start();
         wait_for_status(&tenant, "web", "n7");
         tenant.wait_until_served(tenant.v4(0));
-        let end = speaker.terminate(Duration::from_secs(5)).unwrap();
+        let end = speaker.terminate(PATIENCE).unwrap();
         assert!(end.success(), "{end}");
         assert_eq!(statuses(&tenant, "web"), [] as [Value; 0]);
     }
