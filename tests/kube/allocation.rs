@@ -1,8 +1,10 @@
 //! Which address a Service gets, and what becomes of it.
 
-use ironlb_lab::{eventually, holds_for, needs_the_lab};
-use serde_json::json;
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use ironlb_lab::{eventually, eventually_ok, holds_for, needs_the_lab};
+use serde_json::json;
 
 use crate::product::{NAMESPACE, PATIENCE, Tenant, shared};
 
@@ -76,13 +78,25 @@ fn services_with_one_key_share_an_address_while_their_ports_differ() {
     let product = shared();
     let tenant = Tenant::new(&product, "sharing", 3);
     let key = json!({ "metallb.io/allow-shared-ip": "key" });
-    let ports = |port: u16| json!({ "ports": [{ "protocol": "TCP", "port": port }] });
+    let ports =
+        |port: u16| json!({ "ports": [{ "protocol": "TCP", "port": port, "targetPort": 8080 }] });
     tenant.annotated_service("http", &key, &ports(80));
     tenant.wait_for_address("http", tenant.v4(0));
     tenant.annotated_service("https", &key, &ports(443));
     tenant.wait_for_address("https", tenant.v4(0));
     tenant.annotated_service("other", &key, &ports(80));
     tenant.wait_for_address("other", tenant.v4(1));
+
+    // A client reaches both at the one address.
+    tenant.pod("n1", "http", "http");
+    tenant.pod("n2", "https", "https");
+    for (app, port) in [("http", 80), ("https", 443)] {
+        let socket = SocketAddr::new(tenant.v4(0), port);
+        let served = eventually_ok("the port is served", PATIENCE, || {
+            product.cluster.client().tcp_get(socket)
+        });
+        assert_eq!(served.unwrap().backend, format!("sharing-{app}"));
+    }
 }
 
 #[test]

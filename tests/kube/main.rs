@@ -23,3 +23,4 @@ mod proxy;
 mod restarts;
 mod statuses;
 mod traffic;
+mod watches;

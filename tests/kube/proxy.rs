@@ -79,6 +79,7 @@ struct Shared {
     meddling: Mutex<Value>,
     meddled: AtomicUsize,
     status_writes: Mutex<Vec<StatusWrite>>,
+    reads: Mutex<Vec<String>>,
     faults: Mutex<Vec<(What, Fault, usize)>>,
     requests: AtomicUsize,
     faulted: AtomicUsize,
@@ -139,6 +140,11 @@ impl Proxy {
         of_service.cloned().collect()
     }
 
+    /// Path and query of the requests so far that list or watch.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        self.shared.reads.lock().unwrap().clone()
+    }
+
     /// No more faults.
     pub(crate) fn heal(&self) {
         self.shared.faults.lock().unwrap().clear();
@@ -182,6 +188,7 @@ async fn serve(
         meddling: Mutex::default(),
         meddled: AtomicUsize::new(0),
         status_writes: Mutex::default(),
+        reads: Mutex::default(),
         faults: Mutex::default(),
         requests: AtomicUsize::new(0),
         faulted: AtomicUsize::new(0),
@@ -291,6 +298,9 @@ impl Shared {
             .await
             .unwrap_or_default();
         let what = format!("{} {}", parts.method, parts.uri.path());
+        if parts.method == Method::GET && parts.uri.query().is_some() {
+            self.reads.lock().unwrap().push(parts.uri.to_string());
+        }
         let request = http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
         let response = self.client.send(request).await?;
         let mut forbidden = self.forbidden.lock().unwrap();

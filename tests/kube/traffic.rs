@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use ironlb_lab::{eventually, needs_the_lab};
+use ironlb_lab::{eventually, eventually_ok, needs_the_lab};
 use serde_json::{Value, json};
 
-use crate::product::{NAMESPACE, PATIENCE, Tenant, shared};
+use crate::product::{NAMESPACE, PATIENCE, Product, Tenant, alone, shared};
 
 #[test]
 fn a_client_reaches_a_service_over_both_families_by_tcp_and_udp() {
@@ -122,6 +122,72 @@ fn labels_of_nodes_decide_who_announces() {
     label("n2", Value::Null);
     tenant.wait_for_announcer(address, None);
     tenant.wait_until_told("web", "nodeAssigned");
+}
+
+#[test]
+fn a_node_that_is_excluded_or_has_no_network_answers_for_nothing() {
+    needs_the_lab!();
+    let product = alone();
+    let tenant = Tenant::new(&product, "excluded", 27);
+    tenant.pod("n1", "web", "a");
+    tenant.service("web", &json!({}));
+    let address = tenant.v4(0);
+    tenant.wait_for_address("web", address);
+    let first = tenant.wait_for_announcer_somewhere(address);
+    let fate = Fate(&product, first);
+    let changes: [fn(&Fate<'_>); 2] = [|fate| fate.exclude(), |fate| fate.lose_network()];
+    for change in changes {
+        change(&fate);
+        eventually_ok("another node answers", PATIENCE, || {
+            let found = tenant.announcer(address);
+            found.filter(|node| *node != first).ok_or("no other")
+        })
+        .unwrap();
+        tenant.wait_until_served(address);
+        fate.turn();
+        tenant.wait_for_announcer(address, Some(first));
+        tenant.wait_until_served(address);
+    }
+}
+
+/// What happens to a node. It is as before when this is dropped.
+struct Fate<'a>(&'a Product, &'static str);
+
+impl Fate<'_> {
+    fn exclude(&self) {
+        self.label(json!(""));
+    }
+
+    fn lose_network(&self) {
+        self.condition("True");
+    }
+
+    fn turn(&self) {
+        self.label(Value::Null);
+        self.condition("False");
+    }
+
+    fn label(&self, value: Value) {
+        let labels = json!({ "node.kubernetes.io/exclude-from-external-load-balancers": value });
+        let patch = json!({ "metadata": { "labels": labels } });
+        let api = self.0.cluster.api();
+        api.patch("v1/Node", "", self.1, &patch).unwrap();
+    }
+
+    fn condition(&self, network_unavailable: &str) {
+        let status = json!({ "conditions": [
+            { "type": "Ready", "status": "True" },
+            { "type": "NetworkUnavailable", "status": network_unavailable },
+        ] });
+        let api = self.0.cluster.api();
+        api.patch_status("v1/Node", "", self.1, &status).unwrap();
+    }
+}
+
+impl Drop for Fate<'_> {
+    fn drop(&mut self) {
+        self.turn();
+    }
 }
 
 #[test]
