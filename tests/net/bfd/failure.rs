@@ -6,7 +6,8 @@ use ironlb_bfd::Reason;
 use ironlb_lab::needs_the_lab;
 
 use super::node::TestBfd;
-use super::{LIMIT, NODE, PEERS, every, keys, peer, watched};
+use super::pace::Pace;
+use super::{LIMIT, NODE, PEERS, SOON, every, keys, peer, watched};
 
 #[test]
 fn a_dead_frr_and_a_cut_cable_are_noticed_within_the_detection_time() {
@@ -20,7 +21,7 @@ fn a_dead_frr_and_a_cut_cable_are_noticed_within_the_detection_time() {
     let (after, reasons) = node.wait_down(&keys());
     println!("cable cut: down after {after:?} at 50 ms x 3");
     assert_eq!(reasons, expired);
-    assert!(after < Duration::from_millis(250), "{after:?}");
+    assert!(after < SOON, "{after:?}");
     tor.wait_for("it has noticed too", PEERS, LIMIT, |peers| {
         peer(peers, NODE[0])["status"] == "down"
     })
@@ -33,7 +34,7 @@ fn a_dead_frr_and_a_cut_cable_are_noticed_within_the_detection_time() {
     let (after, reasons) = node.wait_down(&keys());
     println!("bfdd killed: down after {after:?} at 50 ms x 3");
     assert_eq!(reasons, expired);
-    assert!(after < Duration::from_millis(250), "{after:?}");
+    assert!(after < SOON, "{after:?}");
 }
 
 /// Waits until both sides have gone over to the fast rate.
@@ -48,6 +49,7 @@ fn a_busy_machine_makes_no_session_flap() {
     needs_the_lab!();
     let lines = "  transmit-interval 50\n  receive-interval 50\n  detect-multiplier 3\n";
     let (segment, tor, mut node) = watched("bfd-busy", lines, every(50, 50, 3));
+    settle(&node);
     let cores = std::thread::available_parallelism().unwrap().get();
     let burners: Vec<_> = (0..cores)
         .map(|_| {
@@ -56,27 +58,27 @@ fn a_busy_machine_makes_no_session_flap() {
             segment.node.spawn(command).unwrap()
         })
         .collect();
-    // The router's BFD is not what is tested here: it would run on a machine of its own.
-    let id = tor.process("bfdd").unwrap().id().to_string();
-    let mut favour = std::process::Command::new("chrt");
-    favour.args(["--rr", "--pid", "1", &id]);
-    assert!(segment.tor.run(&mut favour).unwrap().status.success());
-    node.no_event_for(Duration::from_secs(10));
+    let pace = Pace::start(&segment.tor, &segment.node);
+    let event = node.event_within(Duration::from_secs(10));
+    let pace = pace.stop();
     let punctuality = node.punctuality();
-    println!("{} burners: {punctuality:?}", burners.len());
-    assert!(punctuality.wakes > 300);
-    assert!(
-        punctuality.worst < Duration::from_millis(50),
-        "{punctuality:?}"
-    );
-    tor.wait_for(
-        "it saw no flap",
-        "show bfd peers counters json",
-        LIMIT,
-        |peers| {
-            NODE.iter()
-                .all(|address| peer(peers, address)["session-down"] == 0)
-        },
-    )
+    println!("{} burners: {punctuality:?}, {pace:?}", burners.len());
+    if pace.worst >= TOLERABLE || !pace.comes_first {
+        println!(
+            "skipped: this machine does not let a thread that has little to do come first: {pace:?}"
+        );
+        return;
+    }
+    assert_eq!(event, None);
+    assert!(punctuality.wakes > 300, "{punctuality:?}");
+    assert!(punctuality.worst < TOLERABLE, "{punctuality:?}");
+    let question = "show bfd peers counters json";
+    tor.wait_for("it saw no flap", question, LIMIT, |peers| {
+        NODE.iter()
+            .all(|address| peer(peers, address)["session-down"] == 0)
+    })
     .unwrap();
 }
+
+/// A packet that is later than that may be missed.
+const TOLERABLE: Duration = Duration::from_millis(50);

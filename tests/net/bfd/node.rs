@@ -104,10 +104,14 @@ impl TestBfd {
     }
 
     pub(super) fn no_event_for(&mut self, period: Duration) {
+        assert_eq!(self.event_within(period), None);
+    }
+
+    /// The next event, if there is one in time.
+    pub(super) fn event_within(&mut self, period: Duration) -> Option<Event> {
         let next = async { tokio::time::timeout(period, self.events.recv()).await };
-        if let Ok(event) = self.runtime.block_on(next) {
-            panic!("{event:?}");
-        }
+        let event = self.runtime.block_on(next).ok()?;
+        Some(event.expect("BFD runs"))
     }
 
     /// A planned stop, and how long it took.
