@@ -10,6 +10,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+use ironlb_lab::backend::Program;
+
 mod bfd;
 mod bgp;
 mod demo;
@@ -18,3 +20,10 @@ mod layer2;
 mod speaker;
 mod standalone;
 mod wire;
+
+/// What serves behind the nodes: a server that is in the binary, so that `cargo test` has built it.
+fn backend() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_ironlb"))
+        .argument("demo")
+        .argument("--serve")
+}

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use ironlb_lab::backend::Program;
 use ironlb_lab::manifest::{bgp_peer, configuration, endpoint_slice, file, node, pool};
 use ironlb_lab::router::{Frr, Router};
 use ironlb_lab::{Host, Lab, Process, eventually_ok};
@@ -58,7 +57,7 @@ impl Fabric {
         client.add_route("0.0.0.0/0", "10.1.0.254").unwrap();
         client.add_route("::/0", "fd01::fe").unwrap();
         let mut nodes = Vec::new();
-        let program = Program::find().unwrap();
+        let program = crate::backend();
         for number in 1..=count {
             let host = lab.host(&format!("n{number}")).unwrap();
             let addresses = [format!("10.0.0.{number}"), format!("fd00::{number}")];

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ironlb_lab::backend::Program;
 use ironlb_lab::manifest::{endpoint_slice, file, l2_advertisement, node, pool};
 use ironlb_lab::{Host, Lab, Link, Process, eventually, eventually_ok};
 
 /// How long anything may take to come true.
-pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// The lab, its hosts and their shared directory of manifests.
 pub(crate) struct Site {
@@ -33,7 +32,7 @@ impl Site {
             .connect(&lan, "eth0", &["10.0.0.100/24", "fd00::100/64"])
             .unwrap();
         let (mut nodes, mut cables, mut backends) = (Vec::new(), Vec::new(), Vec::new());
-        let program = Program::find().unwrap();
+        let program = crate::backend();
         for number in 1..=count {
             let host = lab.host(&format!("n{number}")).unwrap();
             let (four, six) = (format!("10.0.0.{number}/24"), format!("fd00::{number}/64"));
