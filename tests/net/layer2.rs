@@ -16,7 +16,7 @@ use crate::wire::Wire;
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const VIP6: &str = "fd00::100";
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A node and a client on one segment.
 struct Segment {
@@ -311,7 +311,7 @@ fn a_new_mac_address_reaches_the_neighbours_unasked() {
     let arguments = ["link", "set", "eth0", "address", &new.to_string()];
     assert!(output(&segment.node, "ip", &arguments).0);
     for ip in [VIP.into(), vip6()] {
-        eventually("the client's table follows", Duration::from_secs(8), || {
+        eventually("the client's table follows", LIMIT, || {
             segment.client.neighbour(ip).unwrap() == Some(new)
         })
         .unwrap();
@@ -330,7 +330,7 @@ fn a_takeover_corrects_the_tables_of_others() {
     let second = TestSpeaker::start(&successor, &["^lo$"]);
     second.serve("web", &[&VIP.to_string(), VIP6]);
     for ip in [VIP.into(), vip6()] {
-        eventually("the client's table follows", Duration::from_secs(8), || {
+        eventually("the client's table follows", LIMIT, || {
             segment.client.neighbour(ip).unwrap() == Some(cable.mac())
         })
         .unwrap();
@@ -345,7 +345,7 @@ fn a_stopped_speaker_answers_nothing() {
     let speaker = announcing(&segment);
     let wire = segment.wire();
     let frame = wire.request(CLIENT, VIP).frame(Mac::BROADCAST);
-    assert!(wire.ask(&frame, VIP).is_some());
+    wire.answer(&frame, VIP);
     speaker.stop();
     assert_eq!(wire.ask(&frame, VIP), None);
 }
@@ -357,7 +357,7 @@ fn a_vlan_tagged_request_is_not_answered() {
     let speaker = announcing(&segment);
     let wire = segment.wire();
     let plain = wire.request(CLIENT, VIP).frame(Mac::BROADCAST);
-    let reply = wire.ask(&plain, VIP).unwrap();
+    let reply = wire.answer(&plain, VIP);
     assert_eq!(reply.sender_mac, segment.cable.mac());
     let before = speaker.counters(VIP.into()).requests_received;
     for tag in [[0x81, 0x00, 0, 7], [0x88, 0xa8, 0, 7]] {
@@ -376,7 +376,7 @@ fn a_malformed_or_misaddressed_request_is_not_answered() {
     let _speaker = announcing(&segment);
     let wire = segment.wire();
     let plain = wire.request(CLIENT, VIP).frame(Mac::BROADCAST);
-    assert!(wire.ask(&plain, VIP).is_some());
+    wire.answer(&plain, VIP);
     let altered = |offset: usize, value: u8| {
         let mut frame = plain.clone();
         frame[offset] = value;
@@ -399,7 +399,7 @@ fn a_malformed_or_misaddressed_request_is_not_answered() {
     for (number, frame) in frames.iter().enumerate() {
         assert_eq!(wire.ask(frame, VIP), None, "frame {number}");
     }
-    assert!(wire.ask(&plain, VIP).is_some());
+    wire.answer(&plain, VIP);
 }
 
 #[test]
@@ -475,9 +475,10 @@ fn each_of_many_scattered_addresses_is_answered_and_none_between_them() {
         speaker.serve(&format!("service-{last}"), &[&format!("10.0.0.{last}")]);
         eventually("the new address is answered", LIMIT, || ask(last)).unwrap();
     }
-    assert!((96..128).step_by(2).all(ask));
+    let is_answered = |last: u8| eventually("it is answered", LIMIT, || ask(last)).unwrap();
+    (96..128).step_by(2).for_each(is_answered);
     assert!(![97, 111, 127, 3].into_iter().any(ask));
     speaker.withdraw("service-96");
     eventually("the withdrawn address falls silent", LIMIT, || !ask(96)).unwrap();
-    assert!((98..128).step_by(2).all(ask));
+    (98..128).step_by(2).for_each(is_answered);
 }

@@ -122,7 +122,8 @@ fn a_port_that_the_service_has_not_is_refused_at_once() {
             .unwrap_err()
             .to_string();
         assert!(error.contains("refused"), "{error}");
-        assert!(before.elapsed() < Duration::from_secs(1));
+        // Both give up after two seconds each.
+        assert!(before.elapsed() < Duration::from_secs(2));
     }
 }
 
@@ -320,7 +321,10 @@ fn a_udp_client_that_never_begins_anew_follows_the_endpoints() {
         let length = socket.recv(&mut buffer).ok()?;
         String::from_utf8(buffer[..length].to_vec()).ok()
     };
-    assert!(ask().unwrap().starts_with("n2 "));
+    eventually("the socket reaches a backend", LIMIT, || {
+        ask().is_some_and(|answer| answer.starts_with("n2 "))
+    })
+    .unwrap();
     site.end_backend(2);
     site.endpoints("web", &[1]);
     eventually("the same socket reaches the other backend", LIMIT, || {

@@ -49,8 +49,18 @@ impl Wire {
         }
     }
 
-    /// Sends a frame, and gives the ARP reply to this station that says who has `target`, if one comes within half a second.
+    /// Sends a frame, and gives the ARP reply to this station that says who has `target`, if one comes within half a second: for
+    /// what is not to be answered, or is asked again.
     pub(crate) fn ask(&self, frame: &[u8], target: Ipv4Addr) -> Option<Packet> {
+        self.ask_for(frame, target, Duration::from_millis(500))
+    }
+
+    /// The same for what is to be answered. A busy machine may take its time.
+    pub(crate) fn answer(&self, frame: &[u8], target: Ipv4Addr) -> Packet {
+        self.ask_for(frame, target, LIMIT).expect("an answer")
+    }
+
+    fn ask_for(&self, frame: &[u8], target: Ipv4Addr, limit: Duration) -> Option<Packet> {
         let mut batch = Batch::new();
         let wait = async {
             loop {
@@ -65,9 +75,7 @@ impl Wire {
         };
         self.runtime.block_on(async {
             self.socket.send(frame).unwrap();
-            tokio::time::timeout(Duration::from_millis(500), wait)
-                .await
-                .ok()
+            tokio::time::timeout(limit, wait).await.ok()
         })
     }
 
@@ -79,3 +87,5 @@ impl Wire {
             .then_some(packet)
     }
 }
+
+const LIMIT: Duration = Duration::from_secs(10);

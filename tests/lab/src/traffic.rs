@@ -44,7 +44,7 @@ impl Host {
         addresses: &[SocketAddr],
     ) -> Result<Process> {
         let process = self.spawn_as(name, program.command(name, addresses))?;
-        process.wait_for_line("listening on", PATIENCE)?;
+        process.wait_for_line("listening on", START)?;
         Ok(process)
     }
 
@@ -249,5 +249,7 @@ fn any_port(like: IpAddr) -> SocketAddr {
 }
 
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A program may have to be read from a disk that is busy.
+const START: Duration = Duration::from_secs(20);
 /// RFC 863; nobody listens there.
 const DISCARD_PORT: u16 = 9;

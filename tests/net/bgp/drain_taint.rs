@@ -17,10 +17,11 @@ fn a_cordoned_node_leaves_where_that_is_asked_for_and_others_stay() {
                  bgp listen range 10.0.0.0/24 peer-group nodes\n \
                  address-family ipv4 unicast\n  maximum-paths 8\n exit-address-family\n";
     let fabric = Fabric::new("bgp-taint", 2, peers);
-    fabric.peer(
-        "tor",
-        "peerASN: 64513, peerAddress: 10.0.0.254, drainTime: 2s",
-    );
+    let peer = |drain_time: &str| {
+        let spec = "peerASN: 64513, peerAddress: 10.0.0.254";
+        fabric.peer("tor", &format!("{spec}, drainTime: {drain_time}"));
+    };
+    peer("1h");
     fabric.advertise("all", "");
     fabric.service("web", &[1, 2], "");
     let drain = ["--drain-taint", "node.kubernetes.io/unschedulable"];
@@ -55,6 +56,8 @@ fn a_cordoned_node_leaves_where_that_is_asked_for_and_others_stay() {
         .tor
         .wait_for("n1 is about to go", TABLE, LIMIT, is_leaving)
         .unwrap();
+    // Its time is over as soon as it is shorter: nobody has to look within a few seconds.
+    peer("0s");
     by(&["10.0.0.2"]);
     holds_for("n2 stays", Duration::from_secs(1), || {
         let route = fabric.tor.show(TABLE).unwrap();

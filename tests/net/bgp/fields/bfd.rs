@@ -153,7 +153,7 @@ fn frr_s_kernel_returns_echo_packets_at_the_interval_asked_for() {
     println!("ten echo packets: {slow:?} at 400 ms, {fast:?} at 50 ms");
     // A quarter less by jitter.
     assert!(slow > Duration::from_millis(2_500), "{slow:?}");
-    assert!(fast < Duration::from_millis(1_500), "{fast:?}");
+    assert!(fast < Duration::from_secs(2), "{fast:?}");
 }
 
 /// How long ten more of them take, from the next one on.

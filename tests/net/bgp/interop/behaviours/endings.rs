@@ -1,6 +1,6 @@
 //! How a session ends, and what becomes of its routes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ironlb_lab::{Signal, holds_for};
 
@@ -29,13 +29,16 @@ pub(crate) fn a_node_that_stops_says_so_then_withdraws_and_gives_the_reason(
     on: On,
     wanted: Wanted,
 ) {
-    let bench = Bench::new(on, wanted, "drainTime: 3s", "");
+    let bench = Bench::new(on, wanted, "drainTime: 6s", "");
     bench.path(bench.first());
+    let begun = Instant::now();
     bench.node.signal(Signal::Terminate).unwrap();
     bench.learns(bench.first(), "is about to go", |path| {
         path.communities.contains("graceful-shutdown")
     });
     bench.forgets(bench.first());
+    let drained = begun.elapsed();
+    assert!(drained > Duration::from_secs(5), "{drained:?}");
     bench.session_is("the reason is known", |session| {
         !session.is_up && session.all.contains("node n1 stops announcing")
     });
