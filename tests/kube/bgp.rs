@@ -16,7 +16,7 @@ use crate::product::{NAMESPACE, PATIENCE, Product, Tenant, shared};
 
 mod leaving;
 
-const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 0));
+pub(crate) const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 0));
 
 #[test]
 fn a_client_behind_a_router_is_served_over_equal_paths_and_local_ones_where_the_endpoints_are() {
@@ -170,9 +170,24 @@ fn a_peer_that_waits_for_its_password_is_told_on_its_object_once_by_each_node() 
 }
 
 /// A router on the cluster's segment, and a client behind it.
-struct Behind {
+pub(crate) struct Behind {
     tor: Router,
-    client: Host,
+    pub(crate) client: Host,
+}
+
+impl Behind {
+    /// How many sessions are up, and for how long all of them have been; by whole seconds.
+    pub(crate) fn sessions(&self) -> (usize, Duration) {
+        let summary = self.tor.show("show bgp summary json").unwrap();
+        let peers = summary["ipv4Unicast"]["peers"].as_object().unwrap();
+        let up = peers
+            .values()
+            .filter(|peer| peer["state"] == "Established")
+            .map(|peer| peer["peerUptimeMsec"].as_u64().unwrap());
+        let since: Vec<u64> = up.collect();
+        let shortest = since.iter().min().copied().unwrap_or_default();
+        (since.len(), Duration::from_millis(shortest))
+    }
 }
 
 /// Waits until the router has given each node a connection of the client: it divides by ports, so that more of them find another.
@@ -204,7 +219,7 @@ fn nft(host: &Host, command: &str) -> String {
 }
 
 /// The router of all tests; it stays, as the cluster does.
-fn router(product: &Product) -> &'static Behind {
+pub(crate) fn router(product: &Product) -> &'static Behind {
     static ROUTER: OnceLock<Behind> = OnceLock::new();
     ROUTER.get_or_init(|| start_router(product))
 }
@@ -233,7 +248,11 @@ fn start_router(product: &Product) -> Behind {
 }
 
 /// Has the peer with `more` in its spec, its password, and the advertisement of the pool of this name; all go with what is given.
-fn configured<'a>(product: &'a Product, name: &'static str, more: &Value) -> Deleted<'a> {
+pub(crate) fn configured<'a>(
+    product: &'a Product,
+    name: &'static str,
+    more: &Value,
+) -> Deleted<'a> {
     let kinds = &[
         "metallb.io/v1beta1/BGPAdvertisement",
         "metallb.io/v1beta2/BGPPeer",
@@ -275,7 +294,7 @@ fn peer(product: &Product, name: &str, more: &Value) {
 }
 
 /// Deletes objects of this name and these kinds, whatever becomes of the test.
-struct Deleted<'a>(&'a Product, &'static str, &'static [&'static str]);
+pub(crate) struct Deleted<'a>(&'a Product, &'static str, &'static [&'static str]);
 
 impl Drop for Deleted<'_> {
     fn drop(&mut self) {
@@ -291,7 +310,7 @@ fn address_of(product: &Product, node: &str) -> String {
 }
 
 /// Waits until the router has paths to [`ADDRESS`] by exactly these nodes.
-fn wait_for_paths(product: &Product, router: &Behind, nodes: &[&str]) {
+pub(crate) fn wait_for_paths(product: &Product, router: &Behind, nodes: &[&str]) {
     let wanted: BTreeSet<String> = nodes.iter().map(|node| address_of(product, node)).collect();
     let question = "show bgp ipv4 unicast json";
     let what = format!("paths by {nodes:?}");

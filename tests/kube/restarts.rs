@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ironlb_lab::{eventually, eventually_ok, holds_for, needs_the_lab};
 use serde_json::json;
 
+use crate::bgp;
 use crate::product::{NAMESPACE, PATIENCE, Product, Tenant, addresses_in, alone};
 
 #[test]
@@ -207,17 +208,36 @@ fn an_api_server_that_restarts_withdraws_nothing_and_is_found_again() {
     tenant.wait_for_address("web", address);
     tenant.wait_until_served(address);
     let announcer = tenant.wait_for_announcer_somewhere(address);
+    let routed = Tenant::beyond(&product, "api-routed", &["203.0.113.0/29"]);
+    let router = bgp::router(&product);
+    let _configured = bgp::configured(&product, "api-routed", &json!({}));
+    routed.pod("n1", "web", "a");
+    routed.service("web", &json!({}));
+    bgp::wait_for_paths(&product, router, &["n1", "n2", "n3"]);
+    let begin = Instant::now();
+
     product.cluster.stop_api_server().unwrap();
     let client = product.cluster.client();
     holds_for(
-        "the address is served without an API server",
+        "both addresses are served without an API server",
         Duration::from_secs(3),
-        || client.tcp_get(SocketAddr::new(address, 80)).is_ok(),
+        || {
+            client.tcp_get(SocketAddr::new(address, 80)).is_ok()
+                && router
+                    .client
+                    .udp_exchange(SocketAddr::new(bgp::ADDRESS, 80))
+                    .is_ok()
+        },
     )
     .unwrap();
     assert_eq!(tenant.announcer(address), Some(announcer));
     product.cluster.start_api_server().unwrap();
     assert_eq!(tenant.announcer(address), Some(announcer));
+    bgp::wait_for_paths(&product, router, &["n1", "n2", "n3"]);
+    let meanwhile = begin.elapsed();
+    let (sessions, since) = router.sessions();
+    assert_eq!(sessions, 3);
+    assert!(since + Duration::from_secs(1) > meanwhile, "{since:?}");
     tenant.service("next", &json!({}));
     tenant.wait_for_address("next", tenant.v4(1));
     tenant.delete_service("web");
