@@ -219,12 +219,17 @@ impl Peer {
             _ if stays(session) == new.direction => {
                 self.collided(now, old, "another connection stays")
             }
-            _ => self.collided(now, new, "another connection stays"),
+            state => {
+                self.collided(now, new, "another connection stays");
+                if state == State::OpenConfirm {
+                    self.probe(now, old);
+                }
+            }
         }
     }
 
-    /// A peer that connects although its session is up may have lost its memory: if it has, it resets the old connection as
-    /// soon as it hears from us there, and need not wait for our hold time.
+    /// A peer that connects although its session is up, or as good as up, may have lost its memory: if it has, it resets the old
+    /// connection as soon as it hears from us there, and need not wait for our hold time.
     fn probe(&mut self, now: Time, old: Connection) {
         if let Some(session) = self.sessions.get_mut(&old) {
             session.send_keepalive(now, &mut self.out);

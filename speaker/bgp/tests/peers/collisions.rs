@@ -173,6 +173,22 @@ fn a_peer_that_connects_without_end_is_not_dialled_beside_what_we_have_dialled()
 }
 
 #[test]
+fn the_winner_of_a_collision_is_asked_whether_the_peer_still_knows_it() {
+    let mut router = Router::idle(Settings {
+        router_id: [192, 0, 2, 9].into(),
+        ..settings(0)
+    });
+    let outbound = dialled(&router.handle(Input::Start)).unwrap();
+    router.connect(outbound);
+    router.bring(outbound, State::OpenConfirm);
+    let (inbound, _) = router.accept();
+    let outputs = router.say(inbound, &encode_open(&Router::open()));
+    let refused = notified(&outputs, inbound).unwrap();
+    assert_eq!(refused.reason, Reason::COLLISION);
+    assert_eq!(said(&outputs, outbound), [Said::Keepalive]);
+}
+
+#[test]
 fn when_the_winner_of_a_collision_fails_we_dial_again() {
     let (mut router, outbound, inbound) = both(settings(0));
     let open = encode_open(&Router::open());
