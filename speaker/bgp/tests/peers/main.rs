@@ -29,3 +29,4 @@ mod restarts;
 mod routes;
 mod stopping;
 mod timers;
+mod wayward;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ironlb_bgp::peer::Settings;
 use ironlb_bgp::wire::{Framer, Kind};
-use ironlb_bgp::{Cause, Connection, Input, Output, Peer, State};
+use ironlb_bgp::{Cause, Connection, Direction, Input, Output, Peer, State};
 use ironlb_model::Time;
 
 use crate::messages::{Said, read};
@@ -38,6 +38,8 @@ pub(crate) struct Side {
     /// Up and down, as they happened.
     pub(crate) history: Vec<(Time, Change)>,
     traces: BTreeMap<Connection, Trace>,
+    /// The connection of the session that is up.
+    session: Option<Connection>,
     inbound: u64,
     /// How often it was woken at this moment.
     woken: (Time, u32),
@@ -183,6 +185,7 @@ impl Network {
 
     /// The speaker at a side dies, and another begins: its connections are closed, or where `silently` just forgotten.
     pub(crate) fn replace(&mut self, side: usize, settings: Settings, silently: bool) {
+        self.sides[side].session = None;
         let traces = std::mem::take(&mut self.sides[side].traces);
         for (connection, trace) in traces.into_iter().filter(|(_, trace)| !trace.ended) {
             let link = trace.link;
@@ -402,6 +405,7 @@ impl Network {
         for connection in closed {
             self.sides[side].judge_close(connection, excused);
         }
+        self.sides[side].judge_connections();
     }
 
     fn carry_out(&mut self, side: usize, output: Output) {
@@ -429,10 +433,18 @@ impl Network {
                 );
                 self.leave(side, link, false);
             }
-            Output::Up { .. } => self.sides[side].history.push((self.now, Change::Up)),
-            Output::Down(cause) => self.sides[side]
-                .history
-                .push((self.now, Change::Down(cause))),
+            Output::Up { connection, .. } => {
+                let former = self.sides[side].session.replace(connection);
+                assert_eq!(former, None, "up twice");
+                self.sides[side].history.push((self.now, Change::Up));
+            }
+            Output::Down(cause) => {
+                let former = self.sides[side].session.take();
+                assert!(former.is_some(), "down and was not up");
+                self.sides[side]
+                    .history
+                    .push((self.now, Change::Down(cause)));
+            }
             Output::Failed(cause) => self.sides[side]
                 .history
                 .push((self.now, Change::Failed(cause))),
@@ -470,6 +482,7 @@ impl Side {
             routes: VecDeque::new(),
             history: Vec::new(),
             traces: BTreeMap::new(),
+            session: None,
             inbound: 0,
             woken: (Time::ZERO, 0),
         }
@@ -511,6 +524,23 @@ impl Side {
             told || silent,
             "{connection} was closed without a NOTIFICATION"
         );
+    }
+
+    /// Beside the session there is one connection of each direction at most, and none that is still dialled.
+    fn judge_connections(&self) {
+        let open = self.traces.iter().filter(|(_, trace)| !trace.ended);
+        let beside = open.filter(|(connection, _)| Some(**connection) != self.session);
+        let beside: Vec<(Direction, bool)> = beside
+            .map(|(connection, trace)| (connection.direction, trace.sends == 0))
+            .collect();
+        for direction in [Direction::Outbound, Direction::Inbound] {
+            let count = beside.iter().filter(|one| one.0 == direction).count();
+            assert!(count <= 1, "{count} connections: {direction:?}");
+        }
+        let dials = beside.contains(&(Direction::Outbound, true));
+        assert!(self.session.is_none() || !dials, "dials beside a session");
+        let is_up = self.peer.state() == State::Established;
+        assert_eq!(self.session.is_some(), is_up);
     }
 
     fn count_wake(&mut self, now: Time) {

@@ -18,10 +18,10 @@ use crate::sample::settings;
 /// How long it may take until all is well: the longest that a peer is left alone, and four minutes for a connection that hangs.
 const BOUND: Duration = Duration::from_secs(600);
 
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -37,7 +37,7 @@ fn mangle(serial: u64, bytes: &mut [u8]) {
     }
 }
 
-fn any_settings(side: usize, random: &mut Random) -> Settings {
+pub(crate) fn any_settings(side: usize, random: &mut Random) -> Settings {
     Settings {
         hold_time: Duration::from_secs([0, 3, 9, 90][random.below(4) as usize]),
         keepalive_time: Duration::from_secs([0, 1, 30][random.below(3) as usize]),
