@@ -212,3 +212,50 @@ fn every_reason_of_an_event_is_in_the_table_and_no_other() {
     let cells = first_cells(section(CONFIGURATION, "Events"));
     assert_eq!(all(r"`([A-Za-z]+)`", &cells), all(reasons, &sources));
 }
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn the_map_has_every_crate_and_no_other() {
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, members) = manifest.split_once("members = [").unwrap();
+    let (members, _) = members.split_once(']').unwrap();
+    let mut there: BTreeSet<(String, String)> = all("\"([a-z0-9/]+)\"", members)
+        .into_iter()
+        .map(|folder| {
+            let manifest = std::fs::read_to_string(format!("{ROOT}/{folder}/Cargo.toml")).unwrap();
+            let name = all("\\[package\\]\\s+name = \"([a-z0-9-]+)\"", &manifest);
+            (format!("{folder}/"), (*name.first().unwrap()).to_owned())
+        })
+        .collect();
+    there.insert(("src/".to_owned(), "ironlb".to_owned()));
+    let map = section(include_str!("../../docs/architecture.md"), "Code map");
+    let rows = Regex::new("(?m)^[|] `([a-z0-9/]+/)`[^|]*[|] `([a-z0-9-]+)` [|]").unwrap();
+    let rows = rows
+        .captures_iter(map)
+        .map(|row| (row[1].to_owned(), row[2].to_owned()));
+    assert_eq!(rows.collect::<BTreeSet<_>>(), there);
+}
+
+#[test]
+fn every_file_that_a_document_names_is_there() {
+    let folder = std::fs::read_dir(format!("{ROOT}/docs")).unwrap();
+    let mut documents: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    documents.push(format!("{ROOT}/README.md").into());
+    let path =
+        "((?:docs|tests|deploy|config|controller|speaker|src)/[A-Za-z0-9_/.-]*[A-Za-z0-9_/])";
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for named in all(&format!("(?:^|[ `(]){path}(?:[ `,;:.)]|$)"), &text) {
+            let is_there = Path::new(ROOT).join(named).exists();
+            let is_a_module = Path::new(ROOT).join(format!("{named}.rs")).exists();
+            // As the text of the product names its parts: speaker/drive is speaker/src/drive.rs.
+            let inside = named
+                .split_once('/')
+                .map(|(part, rest)| format!("{part}/src/{rest}.rs"));
+            let is_inside = inside.is_some_and(|inside| Path::new(ROOT).join(inside).exists());
+            let document = document.display();
+            assert!(is_there || is_a_module || is_inside, "{document}: {named}");
+        }
+    }
+}
