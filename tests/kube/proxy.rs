@@ -33,6 +33,8 @@ pub(crate) struct Proxy {
 pub(crate) enum What {
     /// Watches that go on from a resource version.
     ResumedWatches,
+    /// Reading what pools there are, before watching them.
+    FirstReadsOfPools,
     /// Everything that changes something.
     Writes,
     /// Writes of the status of a Service.
@@ -325,6 +327,11 @@ impl What {
         match self {
             Self::ResumedWatches => {
                 read && query.contains("watch=true") && version.is_some_and(|v| !v.is_empty())
+            }
+            Self::FirstReadsOfPools => {
+                let first =
+                    query.contains("sendInitialEvents=true") || !query.contains("watch=true");
+                read && request.uri().path().ends_with("/ipaddresspools") && first
             }
             Self::Writes => !read,
             Self::ServiceStatuses => {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::bgp;
 use crate::product::{NAMESPACE, PATIENCE, Product, Tenant, addresses_in, alone};
+use crate::proxy::{Fault, What};
 
 #[test]
 fn a_speaker_that_restarts_announces_again_and_another_node_is_not_disturbed() {
@@ -110,6 +111,26 @@ fn a_controller_that_is_killed_under_load_gives_every_service_one_address_and_mo
     assert_eq!(status_writes(&product), writes + 1);
     assert!(versions_before.is_subset(&versions(&product)));
     product.start_controller();
+}
+
+#[test]
+fn a_controller_that_hears_of_its_pools_last_takes_no_address_away() {
+    needs_the_lab!();
+    let product = alone();
+    let tenant = Tenant::new(&product, "late", 16);
+    tenant.service("web", &json!({}));
+    tenant.wait_for_address("web", tenant.v4(0));
+    product.kill_controller();
+    let writes = product.proxy.status_writes("late/web");
+    let faulted = product.proxy.faulted();
+    let slow = Fault::Slow(Duration::from_secs(3));
+    product.proxy.inject(What::FirstReadsOfPools, slow, 2);
+    product.start_controller();
+    tenant.service("next", &json!({}));
+    tenant.wait_for_address("next", tenant.v4(1));
+    assert!(product.proxy.faulted() > faulted, "no request was slow");
+    assert_eq!(tenant.addresses("web"), [tenant.v4(0)]);
+    assert_eq!(product.proxy.status_writes("late/web"), writes);
 }
 
 #[test]
