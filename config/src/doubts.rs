@@ -94,16 +94,17 @@ fn absent(
     }
 }
 
-/// Annotations of a Service that look like ours and are none.
+/// Annotations of a Service that look like ours and are none, and a type that there is not.
 pub(crate) fn of_service(root: &Node) -> Vec<Fault> {
     let path = |name: &str| {
         ["metadata", "annotations", name].map(|step| Step::Key(step.to_owned().into()))
     };
     let annotations = root.get("metadata").and_then(|all| all.get("annotations"));
-    let Some(Value::Mapping(entries)) = annotations.map(|all| &all.value) else {
-        return Vec::new();
+    let entries = match annotations.map(|all| &all.value) {
+        Some(Value::Mapping(entries)) => &entries[..],
+        _ => &[],
     };
-    let doubts = entries.iter().filter_map(|(key, _)| {
+    let annotations = entries.iter().filter_map(|(key, _)| {
         let name = key.key()?;
         let (prefix, word) = name.split_once('/')?;
         let is_ours = PREFIXES.contains(&prefix) && ANNOTATIONS.contains(&word);
@@ -122,7 +123,26 @@ pub(crate) fn of_service(root: &Node) -> Vec<Fault> {
             message,
         ))
     });
-    doubts.collect()
+    annotations.chain(type_of_service(root)).collect()
+}
+
+/// A type that Kubernetes does not know: nobody would balance it.
+fn type_of_service(root: &Node) -> Option<Fault> {
+    let word = root.get("spec")?.text("type")?;
+    if TYPES.contains(&word) {
+        return None;
+    }
+    let meant = match did_you_mean(word, TYPES) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("there are {}", TYPES.join(", ")),
+    };
+    let path = ["spec", "type"].map(|step| Step::Key(step.into()));
+    let message = format!("\"{word}\" is no type of a Service; {meant}");
+    Some(Fault::new(
+        root.locate(&path),
+        "spec.type".to_owned(),
+        message,
+    ))
 }
 
 /// A ConfigMap with the legacy format where nobody looks for it.
@@ -145,6 +165,7 @@ pub(crate) fn of_config_map(root: &Node, name: &str) -> Option<Fault> {
     })
 }
 
+const TYPES: [&str; 4] = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"];
 const PREFIXES: [&str; 2] = ["metallb.io", "metallb.universe.tf"];
 const ANNOTATIONS: [&str; 4] = [
     "address-pool",

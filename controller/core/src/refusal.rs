@@ -84,7 +84,7 @@ pub enum Refusal {
         pool: Name,
     },
     /// A pool of this name does not exist.
-    #[error("it asks for pool {pool:?}, which does not exist; there are {known}")]
+    #[error("it asks for pool {pool:?}, which does not exist; there {} {known}", .known.verb())]
     UnknownPool {
         /// What it asks for.
         pool: String,
@@ -318,6 +318,10 @@ impl Names {
 
     pub(crate) const fn is_empty(&self) -> bool {
         self.first.is_empty()
+    }
+
+    const fn verb(&self) -> &'static str {
+        if self.first.len() == 1 { "is" } else { "are" }
     }
 }
 

@@ -168,8 +168,11 @@ fn add_routes<'w>(
             told = true;
         }
     }
-    let no_peer = || Reason::NoPeer {
-        node: on.node.clone(),
+    let no_peer = || match world.config().peers.is_empty() {
+        true => Reason::NoPeerAtAll,
+        false => Reason::NoPeer {
+            node: on.node.clone(),
+        },
     };
     Ok(told.then_some(()).ok_or_else(no_peer))
 }

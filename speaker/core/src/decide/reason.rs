@@ -138,6 +138,9 @@ pub enum Reason {
         /// The other.
         second: u32,
     },
+    /// There are advertisements, and nobody to tell.
+    #[error("there is no BGPPeer")]
+    NoPeerAtAll,
     /// No peer of the node is one that the advertisements name.
     #[error("no BGPPeer that the BGPAdvertisements for it name selects node {node:?}")]
     NoPeer {
@@ -172,7 +175,7 @@ impl Reason {
             Self::NoNodeInCommon { .. } => "sharedIPWithoutCommonNode",
             Self::NotOwner { .. } => "notOwner",
             Self::ConflictingAdvertisements { .. } => "conflictingAdvertisements",
-            Self::NoPeer { .. } => "noMatchingPeer",
+            Self::NoPeer { .. } | Self::NoPeerAtAll => "noMatchingPeer",
         }
     }
 }

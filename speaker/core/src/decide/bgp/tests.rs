@@ -190,6 +190,14 @@ fn advertisements_and_peers_both_select_nodes() {
 }
 
 #[test]
+fn without_any_peer_nobody_looks_for_one_that_selects_the_node() {
+    let mut world = world_with(|config| config.peers.clear());
+    serve(&mut world, &service("web", &["192.0.2.1"]), &["a"]);
+    let refusal = bgp(&world, &key("web"), &"a".into()).unwrap_err();
+    assert_eq!(refusal.to_string(), "there is no BGPPeer");
+}
+
+#[test]
 fn an_advertisement_tells_only_the_peers_it_names() {
     let mut world = world_with(|config| {
         let mut advertisement = fixtures::bgp("all");
