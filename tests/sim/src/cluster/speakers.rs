@@ -354,6 +354,7 @@ impl Cluster {
                 return;
             }
         }
+        self.check_connections(index);
         let deadline = self
             .speakers
             .get(index)

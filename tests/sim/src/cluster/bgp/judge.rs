@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use ironlb_bgp::Direction;
 use ironlb_bgp::wire::{Notification, Open, Reason};
+use ironlb_model::bgp::PeerEndpoint;
 use ironlb_model::{BgpPeer, Family, Name};
 use ironlb_speaker_core::peers::Target;
 
@@ -288,6 +290,11 @@ impl Cluster {
         let Some(config) = self.peer_config(machine, peer) else {
             return;
         };
+        let place = PeerEndpoint::Address(target.remote.ip());
+        if (&place, target.remote.port()) != (&config.endpoint, config.port) {
+            let detail = format!("speaker {machine}, {peer}: {}", target.remote);
+            return self.violated("a peer is spoken with where it is configured to be", detail);
+        }
         let node = self.bgp.node(machine);
         let password = match node.and_then(|node| node.password(&config)) {
             Some(password) => password,
@@ -309,6 +316,34 @@ impl Cluster {
         if found != password {
             let detail = format!("speaker {machine}, {peer}: {found:?}, should be {password:?}");
             self.violated("a peer is spoken to with its password", detail);
+        }
+    }
+
+    /// Whether a speaker has no more connections with a peer than it needs.
+    pub(in crate::cluster) fn check_connections(&mut self, machine: usize) {
+        let Some(node) = self.bgp.node(machine) else {
+            return;
+        };
+        let mut counts: BTreeMap<&Name, [usize; 2]> = BTreeMap::new();
+        for (peer, connection) in node.connections.keys() {
+            let [outbound, inbound] = counts.entry(peer).or_default();
+            match connection.direction {
+                Direction::Outbound => *outbound += 1,
+                Direction::Inbound => *inbound += 1,
+            }
+        }
+        let too_many = counts.into_iter().find(|(peer, [outbound, inbound])| {
+            let session = usize::from(node.up.contains(*peer));
+            let most = 1 + session;
+            *outbound > most || *inbound > most || outbound + inbound > 2 + session
+        });
+        if let Some((peer, [outbound, inbound])) = too_many {
+            let detail =
+                format!("speaker {machine}, {peer}: {outbound} outbound, {inbound} inbound");
+            self.violated(
+                "beside a session there is a connection of each direction at most",
+                detail,
+            );
         }
     }
 
