@@ -350,8 +350,10 @@ impl Bgp {
         (local, remote): (SocketAddr, SocketAddr),
         device: Option<&str>,
     ) {
-        let mut all = self.neighbours.iter_mut();
-        let found = all.find(|(_, neighbour)| neighbour.is_from(remote, local, device));
+        let all = self.neighbours.iter_mut();
+        let all = all.filter(|(_, neighbour)| neighbour.is_from(remote, local, device));
+        // Of several at one place it is one that has use for it.
+        let found = all.min_by_key(|(_, neighbour)| neighbour.is_up);
         let adopted = found.and_then(|(name, neighbour)| {
             let target = neighbour.target.clone()?;
             Some((name, neighbour, target))

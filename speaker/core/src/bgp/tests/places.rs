@@ -250,6 +250,21 @@ fn a_connection_is_from_the_peer_in_the_vrf_that_it_came_in_by() {
 }
 
 #[test]
+fn a_connection_is_from_the_one_of_several_peers_at_one_place_that_has_no_session() {
+    let peers = [("one", 179, false), ("two", 1790, true)];
+    let peers = peers.map(|(name, port, passive)| BgpPeer {
+        port,
+        passive,
+        listen_port: Some(179),
+        ..peer(name)
+    });
+    let mut rig = Rig::announcing(with_peers(peers));
+    assert_eq!(rig.router("one").peer.state(), State::Established);
+    let adopter = rig.adopter("198.51.100.1:40000", None);
+    assert_eq!(adopter.as_deref(), Some("two"));
+}
+
+#[test]
 fn a_peer_in_a_vrf_that_is_not_there_is_not_watched_where_another_has_its_address() {
     let config = with_bfd([BgpPeer {
         vrf: Some("red".to_owned()),
