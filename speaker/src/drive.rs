@@ -226,14 +226,7 @@ pub async fn run(
                     }
                 }
             }
-            event = peers.next() => match event {
-                peers::Event::Received { peer, connection, bytes } => {
-                    speaker.receive(clock.now(), &peer, connection, &bytes);
-                }
-                peers::Event::Input(input) => speaker.handle(clock.now(), Input::Peer(input)),
-                // Has been made an input.
-                peers::Event::Accepted { .. } => {}
-            },
+            event = peers.next() => hear(&mut speaker, clock.now(), event),
             event = links.recv() => {
                 let event = event.ok_or_else(|| io::Error::other("interfaces are not followed any more"))?;
                 speaker.handle(clock.now(), input(event));
@@ -250,9 +243,27 @@ pub async fn run(
                 // Whoever asked may have lost interest.
                 Query::Bfd(answer) => drop(answer.send(peers.bfd())),
             },
-            () = sleep_until(deadline) => speaker.handle(clock.now(), Input::Tick),
+            () = sleep_until(deadline) => {
+                for event in peers.arrived().await {
+                    hear(&mut speaker, clock.now(), event);
+                }
+                speaker.handle(clock.now(), Input::Tick);
+            }
             () = sleep_until(retry) => sockets.reopen()?,
         }
+    }
+}
+
+fn hear(speaker: &mut Speaker, now: Time, event: peers::Event) {
+    match event {
+        peers::Event::Received {
+            peer,
+            connection,
+            bytes,
+        } => speaker.receive(now, &peer, connection, &bytes),
+        peers::Event::Input(input) => speaker.handle(now, Input::Peer(input)),
+        // Has been made an input.
+        peers::Event::Accepted { .. } => {}
     }
 }
 

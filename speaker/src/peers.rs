@@ -17,7 +17,7 @@ use ironlb_speaker_core::peers::{Distance, Door, Passphrase, PeerInput, PeerOutp
 use ironlb_sys::tcp::{self, Key, Options};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tracing::{debug, warn};
 
 use crate::bfd;
@@ -90,27 +90,49 @@ impl Peers {
                 input = self.watches.next() => Some(Event::Input(input)),
             };
             match event {
-                Some(Event::Accepted {
-                    stream,
-                    local,
-                    remote,
-                    device,
-                }) => {
-                    self.accepted = self.accepted.saturating_add(1);
-                    let number = self.accepted;
-                    self.strangers.insert(number, stream);
-                    return Event::Input(PeerInput::Accepted {
-                        number,
-                        local,
-                        remote,
-                        device,
-                    });
-                }
-                Some(event) => return event,
+                Some(event) => return self.take_in(event),
                 // Never: a sender is kept here.
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// What connections have brought by now, for when time has passed without a look at them: a KEEPALIVE that waits to be read is
+    /// as good as one that was. Does not wait for more.
+    pub(crate) async fn arrived(&mut self) -> Vec<Event> {
+        // The first time the system is asked what has come, the second time tasks that it has come for read it.
+        for _ in 0..2 {
+            yield_now().await;
+        }
+        let mut arrived = Vec::new();
+        while arrived.len() < EVENTS
+            && let Ok(event) = self.events.try_recv()
+        {
+            arrived.push(self.take_in(event));
+        }
+        arrived
+    }
+
+    /// Keeps an accepted connection until it is known whose it is.
+    fn take_in(&mut self, event: Event) -> Event {
+        let Event::Accepted {
+            stream,
+            local,
+            remote,
+            device,
+        } = event
+        else {
+            return event;
+        };
+        self.accepted = self.accepted.saturating_add(1);
+        let number = self.accepted;
+        self.strangers.insert(number, stream);
+        Event::Input(PeerInput::Accepted {
+            number,
+            local,
+            remote,
+            device,
+        })
     }
 
     /// Does what the machine says, as far as it is about connections.
@@ -272,3 +294,6 @@ fn options(target: &Target) -> std::io::Result<Options> {
 const EVENTS: usize = 256;
 /// The hold time ends a dead session; this only sees to it that the system lets go of its socket as well.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests;

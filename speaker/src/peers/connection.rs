@@ -87,12 +87,16 @@ struct Task {
 
 impl Task {
     async fn dial(mut self, options: Options) {
+        let mut changed = None;
         let stream = tokio::select! {
             result = tcp::connect(&options) => result,
-            () = self.abandoned() => return,
+            () = self.abandoned(&mut changed) => return,
         };
         match stream.and_then(with_ends) {
             Ok((stream, local, remote)) => {
+                if let Some(options) = changed {
+                    self.retarget(&stream, &options);
+                }
                 let input = PeerInput::Connected {
                     peer: self.peer.clone(),
                     connection: self.connection,
@@ -106,9 +110,14 @@ impl Task {
         }
     }
 
-    /// Ready when nobody wants the connection any more.
-    async fn abandoned(&mut self) {
-        while self.commands.recv().await.is_some() {}
+    /// Ready when nobody wants the connection any more. Keeps how it is to go on once it is there.
+    async fn abandoned(&mut self, changed: &mut Option<Box<Options>>) {
+        while let Some(command) = self.commands.recv().await {
+            // There is nothing to send yet.
+            if let Command::Retarget(options) = command {
+                *changed = Some(options);
+            }
+        }
     }
 
     async fn converse(mut self, stream: TcpStream) {
