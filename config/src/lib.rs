@@ -30,7 +30,7 @@ mod tree;
 
 pub use error::Error;
 pub use lower::{Lowered, Surroundings, lower, lower_for};
-pub use manifest::{Contents, Manifest, ManifestKey};
+pub use manifest::{Contents, Manifest, ManifestKey, Subject};
 pub use objects::{LegacyConfigMap, Object, ObjectKind, ObjectRef, Objects};
 pub use source::{Manifests, Source, contents, read};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ironlb_model as model;
 
 use crate::error::Error;
-use crate::objects::{Entry, ObjectRef};
+use crate::objects::{Entry, ObjectRef, Objects};
 use crate::source::Manifests;
 use crate::tree::Mark;
 
@@ -18,9 +18,9 @@ use crate::tree::Mark;
 pub struct ManifestKey {
     pub(crate) kind: &'static str,
     /// Empty for kinds that are in no namespace, and where a configuration object names none.
-    pub(crate) namespace: String,
+    pub(crate) namespace: model::Name,
     /// Empty when it could not be read.
-    pub(crate) name: String,
+    pub(crate) name: model::Name,
 }
 
 impl ManifestKey {
@@ -50,18 +50,44 @@ pub struct Manifest {
 /// What a [`Manifest`] says.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    Service(Box<model::Service>),
+    Service(Arc<model::Service>),
     Namespace(model::Namespace),
     Node(model::Node),
-    EndpointSlice(model::EndpointSlice),
+    EndpointSlice(Arc<model::EndpointSlice>),
     /// Judged by [`lower`](crate::lower), together with all others.
     Configuration(ObjectRef, Entry),
+}
+
+/// What a [`Manifest`] is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// A Service.
+    Service(&'a Arc<model::Service>),
+    /// A namespace.
+    Namespace(&'a model::Namespace),
+    /// A node.
+    Node(&'a model::Node),
+    /// Endpoints of a Service.
+    EndpointSlice(&'a Arc<model::EndpointSlice>),
+    /// Something that [`lower`](crate::lower) judges together with all others: see [`Objects::gather`].
+    Configuration,
 }
 
 impl Manifest {
     /// Which object it is.
     pub const fn key(&self) -> &ManifestKey {
         &self.key
+    }
+
+    /// What it is about.
+    pub const fn subject(&self) -> Subject<'_> {
+        match &self.body {
+            Body::Service(service) => Subject::Service(service),
+            Body::Namespace(namespace) => Subject::Namespace(namespace),
+            Body::Node(node) => Subject::Node(node),
+            Body::EndpointSlice(slice) => Subject::EndpointSlice(slice),
+            Body::Configuration(..) => Subject::Configuration,
+        }
     }
 
     /// Whether it is configuration.
@@ -91,13 +117,20 @@ impl Manifest {
         matches!(self.body, Body::Namespace(_)) && self.says_the_same(other)
     }
 
+    /// What is wrong with its being there beside `first`, which has its key and counts. Of configuration
+    /// [`lower`](crate::lower) says it.
+    pub fn clash(&self, first: &Self) -> Option<Error> {
+        let is_fine = self.is_configuration() || self.repeats(first);
+        (!is_fine).then(|| self.is_twice(first))
+    }
+
     /// The error that there is one with its key already.
     fn is_twice(&self, first: &Self) -> Error {
         let ManifestKey {
             namespace, name, ..
         } = &self.key;
         let name = match namespace.is_empty() {
-            true => name.clone(),
+            true => name.to_string(),
             false => format!("{namespace}/{name}"),
         };
         let message = format!(
@@ -138,8 +171,8 @@ impl Contents {
     pub fn may_have_broken(&self, key: &ManifestKey) -> bool {
         let nameless = || ManifestKey {
             kind: key.kind,
-            namespace: String::new(),
-            name: String::new(),
+            namespace: model::Name::default(),
+            name: model::Name::default(),
         };
         self.unreadable || self.broken.contains(key) || self.broken.contains(&nameless())
     }
@@ -168,8 +201,7 @@ impl Manifests {
                     order.push(manifest.key.clone());
                     place.insert(manifest);
                 }
-                Place::Occupied(first) if manifest.repeats(first.get()) => {}
-                Place::Occupied(first) => gathered.errors.push(manifest.is_twice(first.get())),
+                Place::Occupied(first) => gathered.errors.extend(manifest.clash(first.get())),
             }
         }
         for manifest in order.iter().filter_map(|key| seen.remove(key)) {
@@ -183,12 +215,31 @@ impl Manifests {
 
     fn add(&mut self, body: Body) {
         match body {
-            Body::Service(service) => self.services.push(*service),
+            Body::Service(service) => self.services.push(Arc::unwrap_or_clone(service)),
             Body::Namespace(namespace) => self.namespaces.push(namespace),
             Body::Node(node) => self.nodes.push(node),
-            Body::EndpointSlice(slice) => self.endpoint_slices.push(slice),
+            Body::EndpointSlice(slice) => self.endpoint_slices.push(Arc::unwrap_or_clone(slice)),
             Body::Configuration(reference, entry) => self.objects.insert(reference, entry),
         }
+    }
+}
+
+impl Objects {
+    /// The configuration among `manifests`. `is_unreadable` where one of their sources is: what is missing may then be in there.
+    pub fn gather<'a>(
+        manifests: impl IntoIterator<Item = &'a Arc<Manifest>>,
+        is_unreadable: bool,
+    ) -> Self {
+        let mut objects = Self::default();
+        for manifest in manifests {
+            if let Body::Configuration(reference, entry) = &manifest.body {
+                objects.insert(reference.clone(), entry.clone());
+            }
+        }
+        if is_unreadable {
+            objects.mark_unreadable();
+        }
+        objects
     }
 }
 

@@ -175,7 +175,7 @@ impl Reader<'_> {
                     doubts::of_service(&root),
                 );
                 self.foreign(&root, faults, "Service", |object: kinds::Service| {
-                    Body::Service(Box::new(object.to_model()))
+                    Body::Service(Arc::new(object.to_model()))
                 });
             }
             ("", "Node") => {
@@ -193,7 +193,7 @@ impl Reader<'_> {
                     &root,
                     faults,
                     "EndpointSlice",
-                    |object: kinds::EndpointSlice| Body::EndpointSlice(object.to_model()),
+                    |object: kinds::EndpointSlice| Body::EndpointSlice(Arc::new(object.to_model())),
                 );
             }
             (group, kind) => {
@@ -229,13 +229,13 @@ impl Reader<'_> {
         let name = name_of(root);
         let mut key = ManifestKey {
             kind,
-            namespace: String::new(),
-            name: name.to_owned(),
+            namespace: model::Name::default(),
+            name: name.into(),
         };
         if name.is_empty() {
             faults.push(missing_name(root));
         } else if !NOT_IN_NAMESPACES.contains(&kind) {
-            key.namespace = namespace_of(root).unwrap_or(DEFAULT_NAMESPACE).to_owned();
+            key.namespace = namespace_of(root).unwrap_or(DEFAULT_NAMESPACE).into();
         }
         self.doubt(&faults);
         let value = decode(root, Rules::FOREIGN, &[], &mut faults);
@@ -361,8 +361,8 @@ impl Reader<'_> {
     fn insert(&mut self, reference: ObjectRef, mark: Mark, entry: Entry) {
         let key = ManifestKey {
             kind: reference.kind.name(),
-            namespace: reference.namespace.clone(),
-            name: reference.name.clone(),
+            namespace: reference.namespace.as_str().into(),
+            name: reference.name.as_str().into(),
         };
         if !entry.errors.is_empty() || entry.unreadable {
             self.contents.broken.insert(key.clone());

@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironlb_config::{Error, Manifests, Surroundings};
+use ironlb_config::{Error, Objects, Subject, Surroundings};
 use ironlb_model::{
     Config, EndpointSlice, Name, Namespace, Node, Service, ServiceKey, SliceKey, Time,
 };
+
+use super::directory::index::Difference;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +23,9 @@ pub(crate) enum Change {
     NamespaceDeleted(Name),
     NodeApplied(Node),
     NodeDeleted(Name),
-    EndpointsApplied(EndpointSlice),
+    EndpointsApplied(Arc<EndpointSlice>),
     EndpointsDeleted(SliceKey),
-    ServiceApplied(Box<Service>),
+    ServiceApplied(Arc<Service>),
     ServiceDeleted(ServiceKey),
 }
 
@@ -35,8 +37,12 @@ pub(crate) struct Catalog {
     is_alone: bool,
     config: Arc<Config>,
     has_told_config: bool,
-    services: Known<ServiceKey, Service>,
-    slices: Known<SliceKey, EndpointSlice>,
+    /// All that is said of it, so that it can be judged again beside other nodes.
+    objects: Objects,
+    /// What is wrong with it.
+    errors: Vec<Error>,
+    services: Known<ServiceKey, Arc<Service>>,
+    slices: Known<SliceKey, Arc<EndpointSlice>>,
     nodes: Known<Name, Node>,
     namespaces: Known<Name, Namespace>,
     /// A configuration that lacks something the one in force has, and since when there is one.
@@ -51,6 +57,8 @@ impl Catalog {
             is_alone: false,
             config: Arc::new(config),
             has_told_config: false,
+            objects: Objects::default(),
+            errors: Vec::new(),
             services: Known::new(GRACE),
             slices: Known::new(SHORT_GRACE),
             nodes: Known::new(SHORT_GRACE),
@@ -59,31 +67,44 @@ impl Catalog {
         }
     }
 
-    /// Takes in what the manifests say now. Gives the changes that follow at once, and what is wrong with the
-    /// configuration.
-    pub(crate) fn take(&mut self, now: Time, manifests: Manifests) -> (Vec<Change>, Vec<Error>) {
-        let around = Surroundings {
-            nodes: &manifests.nodes,
-            without_secrets: true,
+    /// Takes in what the manifests say otherwise now, and all configuration where some of it may be different. Gives the changes that
+    /// follow at once.
+    pub(crate) fn take(
+        &mut self,
+        now: Time,
+        differences: Vec<Difference>,
+        configuration: Option<Objects>,
+    ) -> Taken {
+        let kinds = Kinds::sort(differences);
+        let mut others = Vec::new();
+        let changed = self.namespaces.take(now, kinds.namespaces);
+        others.extend(changed.into_iter().map(Change::NamespaceApplied));
+        let is_other_nodes = !kinds.nodes.is_empty();
+        let changed = self.take_nodes(now, kinds.nodes);
+        others.extend(changed.into_iter().map(Change::NodeApplied));
+        let changed = self.slices.take(now, kinds.slices);
+        others.extend(changed.into_iter().map(Change::EndpointsApplied));
+        let changed = self.services.take(now, kinds.services);
+        others.extend(changed.into_iter().map(Change::ServiceApplied));
+
+        let mut taken = Taken {
+            is_configuration_anew: is_other_nodes || configuration.is_some(),
+            ..Taken::default()
         };
-        let lowered = ironlb_config::lower_for(&manifests.objects, &self.config, around);
-        let mut changes = Vec::new();
-        self.take_config(now, Arc::new(lowered.config), &mut changes);
-        let keyed = by_key(manifests.namespaces, |it| it.name.clone());
-        changes.extend(
-            self.namespaces
-                .take(now, keyed)
-                .map(Change::NamespaceApplied),
-        );
-        let keyed = self.nodes_of(manifests.nodes);
-        changes.extend(self.nodes.take(now, keyed).map(Change::NodeApplied));
-        let keyed = by_key(manifests.endpoint_slices, |it| it.key.clone());
-        changes.extend(self.slices.take(now, keyed).map(Change::EndpointsApplied));
-        let keyed = by_key(manifests.services, |it| it.key.clone());
-        let services = self.services.take(now, keyed);
-        changes.extend(services.map(|service| Change::ServiceApplied(Box::new(service))));
-        changes.extend(self.tick(now));
-        (changes, lowered.errors)
+        if let Some(objects) = configuration {
+            self.objects = objects;
+        }
+        if taken.is_configuration_anew {
+            self.lower(now, &mut taken.changes);
+        }
+        taken.changes.append(&mut others);
+        taken.changes.extend(self.tick(now));
+        taken
+    }
+
+    /// What is wrong with the configuration.
+    pub(crate) fn errors(&self) -> &[Error] {
+        &self.errors
     }
 
     /// What follows from the time alone: what was missing for long enough is gone.
@@ -139,6 +160,22 @@ impl Catalog {
         self.nodes.current.contains_key(&self.node)
     }
 
+    fn lower(&mut self, now: Time, changes: &mut Vec<Change>) {
+        let nodes: Vec<Node> = self
+            .nodes
+            .there()
+            .filter(|_| !self.is_alone)
+            .cloned()
+            .collect();
+        let around = Surroundings {
+            nodes: &nodes,
+            without_secrets: true,
+        };
+        let lowered = ironlb_config::lower_for(&self.objects, &self.config, around);
+        self.errors = lowered.errors;
+        self.take_config(now, Arc::new(lowered.config), changes);
+    }
+
     fn take_config(&mut self, now: Time, config: Arc<Config>, changes: &mut Vec<Change>) {
         let is_first = !std::mem::replace(&mut self.has_told_config, true);
         let before = Arc::clone(&self.config);
@@ -154,12 +191,14 @@ impl Catalog {
         }
     }
 
-    fn nodes_of(&mut self, mut nodes: Vec<Node>) -> BTreeMap<Name, Node> {
-        self.is_alone &= nodes.is_empty();
-        if self.is_alone {
-            nodes.push(self.own_node());
+    fn take_nodes(&mut self, now: Time, mut differences: Differences<Name, Node>) -> Vec<Node> {
+        let is_there = |(_, node): &(Name, Option<Node>)| node.is_some();
+        if self.is_alone && differences.iter().any(is_there) {
+            self.is_alone = false;
+            // Unless it is among them.
+            differences.insert(0, (self.node.clone(), None));
         }
-        by_key(nodes, |node| node.name.clone())
+        self.nodes.take(now, differences)
     }
 
     fn own_node(&self) -> Node {
@@ -167,6 +206,58 @@ impl Catalog {
             name: self.node.clone(),
             ..Node::default()
         }
+    }
+}
+
+/// What came of a look at the manifests.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) changes: Vec<Change>,
+    /// Configuration was judged: its errors may be others.
+    pub(crate) is_configuration_anew: bool,
+}
+
+/// What is different of one kind, in order: the object now, or `None` where there is none any more.
+type Differences<K, T> = Vec<(K, Option<T>)>;
+
+/// Differences by kind.
+#[derive(Default)]
+struct Kinds {
+    services: Differences<ServiceKey, Arc<Service>>,
+    slices: Differences<SliceKey, Arc<EndpointSlice>>,
+    nodes: Differences<Name, Node>,
+    namespaces: Differences<Name, Namespace>,
+}
+
+impl Kinds {
+    fn sort(differences: Vec<Difference>) -> Self {
+        let mut kinds = Self::default();
+        for Difference { before, now } in differences {
+            let Some(either) = now.as_ref().or(before.as_ref()) else {
+                continue;
+            };
+            let is_there = now.is_some();
+            match either.subject() {
+                Subject::Service(it) => {
+                    let object = is_there.then(|| Arc::clone(it));
+                    kinds.services.push((it.key.clone(), object));
+                }
+                Subject::EndpointSlice(it) => {
+                    let object = is_there.then(|| Arc::clone(it));
+                    kinds.slices.push((it.key.clone(), object));
+                }
+                Subject::Node(it) => {
+                    let object = is_there.then(|| it.clone());
+                    kinds.nodes.push((it.name.clone(), object));
+                }
+                Subject::Namespace(it) => {
+                    let object = is_there.then(|| it.clone());
+                    kinds.namespaces.push((it.name.clone(), object));
+                }
+                Subject::Configuration => {}
+            }
+        }
+        kinds
     }
 }
 
@@ -189,19 +280,30 @@ impl<K: Ord + Clone, T: Clone + PartialEq> Known<K, T> {
     }
 
     /// Gives what is new or different.
-    fn take(&mut self, now: Time, found: BTreeMap<K, T>) -> impl Iterator<Item = T> {
-        self.missing.retain(|key, _| !found.contains_key(key));
-        for key in self.current.keys().filter(|key| !found.contains_key(key)) {
-            self.missing.entry(key.clone()).or_insert(now);
-        }
+    fn take(&mut self, now: Time, differences: Differences<K, T>) -> Vec<T> {
         let mut changed = Vec::new();
-        for (key, object) in found {
-            if self.current.get(&key) != Some(&object) {
-                self.current.insert(key, object.clone());
+        for (key, object) in differences {
+            let Some(object) = object else {
+                if self.current.contains_key(&key) {
+                    self.missing.entry(key).or_insert(now);
+                }
+                continue;
+            };
+            self.missing.remove(&key);
+            let former = self.current.insert(key, object.clone());
+            if former.as_ref() != Some(&object) {
                 changed.push(object);
             }
         }
-        changed.into_iter()
+        changed
+    }
+
+    /// What is in force and not missing.
+    fn there(&self) -> impl Iterator<Item = &T> {
+        let known = self.current.iter();
+        known
+            .filter(|(key, _)| !self.missing.contains_key(*key))
+            .map(|(_, object)| object)
     }
 
     /// Forgets, and gives, what has been missing for long enough.
@@ -213,23 +315,16 @@ impl<K: Ord + Clone, T: Clone + PartialEq> Known<K, T> {
             .filter(|(_, since)| is_gone(since))
             .map(|(key, _)| key.clone())
             .collect();
-        self.missing.retain(|key, _| !gone.contains(key));
-        self.current.retain(|key, _| !gone.contains(key));
+        for key in &gone {
+            self.missing.remove(key);
+            self.current.remove(key);
+        }
         gone.into_iter()
     }
 
     fn deadline(&self) -> Option<Time> {
         self.missing.values().min().map(|since| *since + self.grace)
     }
-}
-
-/// The first of each key counts, as with an object that is there already.
-fn by_key<K: Ord, T>(objects: Vec<T>, key: impl Fn(&T) -> K) -> BTreeMap<K, T> {
-    let mut keyed = BTreeMap::new();
-    for object in objects {
-        keyed.entry(key(&object)).or_insert(object);
-    }
-    keyed
 }
 
 /// Whether there is a pool of this name, if only in error.
@@ -259,8 +354,8 @@ const SHORT_GRACE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
-    use ironlb_config::Source;
-
+    use super::super::directory::index::Index;
+    use super::super::file::{File, Look};
     use super::*;
 
     const POOL: &str = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: first}\n\
@@ -269,17 +364,43 @@ mod tests {
                        spec: {type: LoadBalancer}\n---\n";
     const NODE: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: n2}\n---\n";
 
-    fn manifests(texts: &[&str]) -> Manifests {
-        ironlb_config::read(&[Source {
-            name: "test".into(),
-            text: texts.concat(),
-        }])
+    /// A catalog, and what the one file of its manifests said last.
+    struct Fixture {
+        catalog: Catalog,
+        index: Index,
+        file: File,
+        has_looked: bool,
     }
 
-    fn take(catalog: &mut Catalog, milliseconds: u64, texts: &[&str]) -> Vec<Change> {
-        let (changes, errors) = catalog.take(Time::from_millis(milliseconds), manifests(texts));
-        assert!(errors.is_empty(), "{errors:?}");
-        changes
+    impl Fixture {
+        fn new() -> Self {
+            Self {
+                catalog: Catalog::new("n1".into(), Config::default()),
+                index: Index::default(),
+                file: File::default(),
+                has_looked: false,
+            }
+        }
+
+        fn read(&mut self, milliseconds: u64, texts: &[&str]) -> Vec<Change> {
+            let look = Look::Text(texts.concat(), None);
+            if let Some(news) = self.file.take("test", look) {
+                self.index.set("test", news.before, self.file.claims());
+            }
+            let settled = self.index.settle();
+            let is_first = !std::mem::replace(&mut self.has_looked, true);
+            let configuration = (is_first || settled.is_configuration_touched)
+                .then(|| self.index.configuration(false));
+            let now = Time::from_millis(milliseconds);
+            let taken = self.catalog.take(now, settled.differences, configuration);
+            taken.changes
+        }
+
+        fn take(&mut self, milliseconds: u64, texts: &[&str]) -> Vec<Change> {
+            let changes = self.read(milliseconds, texts);
+            assert_eq!(self.catalog.errors(), []);
+            changes
+        }
     }
 
     fn web() -> ServiceKey {
@@ -288,55 +409,54 @@ mod tests {
 
     #[test]
     fn without_a_manifest_of_a_node_there_is_this_one() {
-        let mut catalog = Catalog::new("n1".into(), Config::default());
-        let changes = take(&mut catalog, 0, &[WEB]);
+        let mut site = Fixture::new();
+        let changes = site.take(0, &[WEB]);
         assert!(changes.contains(&Change::NodeApplied(Node {
             name: "n1".into(),
             ..Node::default()
         })));
-        assert!(catalog.has_own_node());
+        assert!(site.catalog.has_own_node());
 
-        let mut catalog = Catalog::new("n1".into(), Config::default());
-        take(&mut catalog, 0, &[WEB, NODE]);
-        assert!(!catalog.has_own_node());
+        let mut site = Fixture::new();
+        site.take(0, &[WEB, NODE]);
+        assert!(!site.catalog.has_own_node());
     }
 
     #[test]
     fn the_same_manifests_again_change_nothing() {
-        let mut catalog = Catalog::new("n1".into(), Config::default());
-        assert!(!take(&mut catalog, 0, &[POOL, WEB, NODE]).is_empty());
-        assert_eq!(take(&mut catalog, 1, &[POOL, WEB, NODE]), []);
-        assert_eq!(catalog.deadline(), None);
+        let mut site = Fixture::new();
+        assert!(!site.take(0, &[POOL, WEB, NODE]).is_empty());
+        assert_eq!(site.take(1, &[POOL, WEB, NODE]), []);
+        assert_eq!(site.catalog.deadline(), None);
     }
 
     #[test]
     fn a_service_is_gone_when_it_was_missing_for_a_while() {
-        let mut catalog = Catalog::new("n1".into(), Config::default());
-        take(&mut catalog, 0, &[WEB]);
-        assert_eq!(take(&mut catalog, 100, &[]), []);
-        assert_eq!(take(&mut catalog, 500, &[]), []);
-        assert_eq!(catalog.deadline(), Some(Time::from_millis(1_100)));
+        let mut site = Fixture::new();
+        site.take(0, &[WEB]);
+        assert_eq!(site.take(100, &[]), []);
+        assert_eq!(site.take(500, &[]), []);
+        assert_eq!(site.catalog.deadline(), Some(Time::from_millis(1_100)));
         assert_eq!(
-            catalog.tick(Time::from_millis(1_100)),
+            site.catalog.tick(Time::from_millis(1_100)),
             [Change::ServiceDeleted(web())]
         );
-        assert_eq!(catalog.deadline(), None);
+        assert_eq!(site.catalog.deadline(), None);
     }
 
     #[test]
     fn a_service_that_comes_back_in_time_was_never_gone() {
-        let mut catalog = Catalog::new("n1".into(), Config::default());
-        take(&mut catalog, 0, &[WEB]);
-        take(&mut catalog, 100, &[]);
-        assert_eq!(take(&mut catalog, 900, &[WEB]), []);
-        assert_eq!(catalog.tick(Time::from_secs(9)), []);
+        let mut site = Fixture::new();
+        site.take(0, &[WEB]);
+        site.take(100, &[]);
+        assert_eq!(site.take(900, &[WEB]), []);
+        assert_eq!(site.catalog.tick(Time::from_secs(9)), []);
     }
 
     #[test]
     fn a_node_is_gone_sooner_than_a_service() {
-        let mut catalog = Catalog::new("n1".into(), Config::default());
-        take(
-            &mut catalog,
+        let mut site = Fixture::new();
+        site.take(
             0,
             &[
                 WEB,
@@ -345,60 +465,50 @@ mod tests {
             ],
         );
         assert_eq!(
-            take(
-                &mut catalog,
-                100,
-                &["apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n"]
-            ),
+            site.take(100, &["apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n"]),
             []
         );
         assert_eq!(
-            catalog.tick(Time::from_millis(200)),
+            site.catalog.tick(Time::from_millis(200)),
             [Change::NodeDeleted("n2".into())]
         );
-        assert_eq!(catalog.deadline(), Some(Time::from_millis(1_100)));
+        assert_eq!(site.catalog.deadline(), Some(Time::from_millis(1_100)));
     }
 
     #[test]
     fn a_pool_is_gone_when_it_was_missing_for_a_while_and_new_ones_come_at_once() {
-        let mut catalog = Catalog::new("n1".into(), Config::default());
-        assert!(matches!(
-            take(&mut catalog, 0, &[POOL])[0],
-            Change::Config(_)
-        ));
-        assert_eq!(take(&mut catalog, 100, &[]), []);
-        let changes = catalog.tick(Time::from_millis(1_100));
+        let mut site = Fixture::new();
+        assert!(matches!(site.take(0, &[POOL])[0], Change::Config(_)));
+        assert_eq!(site.take(100, &[]), []);
+        let changes = site.catalog.tick(Time::from_millis(1_100));
         assert_eq!(changes, [Change::Config(Arc::default())]);
-        assert!(matches!(
-            take(&mut catalog, 1_200, &[POOL])[..],
-            [Change::Config(_)]
-        ));
+        assert!(matches!(site.take(1_200, &[POOL])[..], [Change::Config(_)]));
     }
 
     #[test]
     fn a_pool_in_error_is_there_and_gone_when_it_was_missing_for_a_while() {
         let broken = POOL.replace("/24", "/99");
-        let mut catalog = Catalog::new("n1".into(), Config::default());
-        catalog.take(Time::ZERO, manifests(&[WEB, &broken]));
+        let mut site = Fixture::new();
+        site.read(0, &[WEB, &broken]);
         let (key, pool) = (web(), Name::from("first"));
-        assert!(catalog.has([(&key, Some(&pool))]));
+        assert!(site.catalog.has([(&key, Some(&pool))]));
         let is_config = |change: &Change| matches!(change, Change::Config(_));
-        assert!(!take(&mut catalog, 100, &[WEB]).iter().any(is_config));
-        let changes = catalog.tick(Time::from_millis(1_100));
+        assert!(!site.take(100, &[WEB]).iter().any(is_config));
+        let changes = site.catalog.tick(Time::from_millis(1_100));
         assert!(changes.iter().any(is_config));
-        assert!(!catalog.has([(&key, Some(&pool))]));
+        assert!(!site.catalog.has([(&key, Some(&pool))]));
     }
 
     #[test]
     fn what_the_state_needs_is_there_when_its_services_and_pools_are() {
-        let mut catalog = Catalog::new("n1".into(), Config::default());
+        let mut site = Fixture::new();
         let (key, pool) = (web(), Name::from("first"));
         let held = || [(&key, Some(&pool))];
-        assert!(!catalog.has(held()));
-        take(&mut catalog, 0, &[WEB]);
-        assert!(!catalog.has(held()));
-        take(&mut catalog, 1, &[WEB, POOL]);
-        assert!(catalog.has(held()));
-        assert!(catalog.has([]));
+        assert!(!site.catalog.has(held()));
+        site.take(0, &[WEB]);
+        assert!(!site.catalog.has(held()));
+        site.take(1, &[WEB, POOL]);
+        assert!(site.catalog.has(held()));
+        assert!(site.catalog.has([]));
     }
 }

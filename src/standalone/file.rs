@@ -12,6 +12,8 @@ use std::{fs, io};
 
 use ironlb_config::{Contents, Error, Manifest, ManifestKey, Source};
 
+use super::directory::index::{Claim, Index};
+
 /// One file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct File {
@@ -21,8 +23,9 @@ pub(crate) struct File {
     stamp: Option<Stamp>,
     contents: Contents,
     /// Why it could not be read, since `text` was.
-    trouble: Option<Error>,
-    good: BTreeMap<ManifestKey, Good>,
+    trouble: Option<Box<Error>>,
+    /// In order of the objects.
+    good: Vec<Good>,
 }
 
 /// The last good state of an object.
@@ -33,8 +36,18 @@ pub(crate) struct Good {
     manifest: Arc<Manifest>,
 }
 
-/// The objects in force, by key; configuration is not among them.
-pub(crate) type InForce = BTreeMap<ManifestKey, Arc<Manifest>>;
+impl Good {
+    /// Which object it is.
+    pub(crate) fn key(&self) -> &ManifestKey {
+        self.manifest.key()
+    }
+}
+
+/// What a look at a file changed.
+pub(crate) struct News {
+    /// At least the objects that the file said, or had said, something of.
+    pub(crate) before: Vec<ManifestKey>,
+}
 
 /// What looking at a file gave.
 pub(crate) enum Look {
@@ -51,25 +64,27 @@ pub(crate) enum Look {
 }
 
 impl File {
-    /// Takes in what a look at the file called `name` gave. `true` when that is new.
-    pub(crate) fn take(&mut self, name: &str, look: Look) -> bool {
+    /// Takes in what a look at the file called `name` gave.
+    pub(crate) fn take(&mut self, name: &str, look: Look) -> Option<News> {
         match look {
             Look::Text(text, stamp) => {
                 self.stamp = stamp;
                 let had_trouble = self.trouble.take().is_some();
                 if self.text.as_deref() == Some(&*text) {
-                    return had_trouble;
+                    return had_trouble.then(|| News { before: Vec::new() });
                 }
+                let before = self.claims().map(|claim| claim.manifest.key().clone());
+                let before = before.collect();
                 self.read(name, &Arc::from(text));
-                true
+                Some(News { before })
             }
             Look::Trouble(error) => {
                 self.stamp = None;
-                let is_new = self.trouble.as_ref() != Some(&error);
-                self.trouble = Some(error);
-                is_new
+                let is_new = self.trouble.as_deref() != Some(&error);
+                self.trouble = Some(Box::new(error));
+                is_new.then(|| News { before: Vec::new() })
             }
-            Look::Same | Look::Restless | Look::Gone => false,
+            Look::Same | Look::Restless | Look::Gone => None,
         }
     }
 
@@ -78,24 +93,30 @@ impl File {
         self.stamp.as_ref()
     }
 
-    /// What it says now. Configuration is among it also when something is wrong with it.
-    pub(crate) fn manifests(&self) -> &[Arc<Manifest>] {
-        &self.contents.manifests
-    }
-
-    /// The last good state of each object, by key.
-    pub(crate) const fn good(&self) -> &BTreeMap<ManifestKey, Good> {
+    /// The last good state of each object.
+    pub(crate) fn good(&self) -> &[Good] {
         &self.good
     }
 
-    /// The objects in their last good state.
-    pub(crate) fn last_good(&self) -> impl Iterator<Item = &Arc<Manifest>> {
-        self.good.values().map(|good| &good.manifest)
+    /// What it says now, as written, configuration also when something is wrong with it; then what it said last of what is not there
+    /// as it should be.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> {
+        let manifests = &self.contents.manifests;
+        let said: BTreeSet<&ManifestKey> = manifests.iter().map(|it| it.key()).collect();
+        let kept = self.good.iter().filter(move |it| !said.contains(it.key()));
+        let claim = |is_kept| {
+            move |manifest: &Arc<Manifest>| Claim {
+                manifest: Arc::clone(manifest),
+                is_kept,
+            }
+        };
+        let kept = kept.map(|good| &good.manifest).map(claim(true));
+        manifests.iter().map(claim(false)).chain(kept)
     }
 
     /// What is wrong with it by itself.
     pub(crate) fn errors(&self) -> impl Iterator<Item = &Error> {
-        self.contents.errors.iter().chain(&self.trouble)
+        self.contents.errors.iter().chain(self.trouble.as_deref())
     }
 
     /// Whether there may be objects in it that nobody knows.
@@ -103,55 +124,75 @@ impl File {
         self.contents.is_unreadable() || self.trouble.is_some()
     }
 
+    /// Whether there is something wrong with it.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.errors().next().is_some()
+    }
+
     /// What is in force as it is in the file is good. `in_force` has it all but for configuration, of which `wrong` says by
-    /// source and object what is not.
-    pub(crate) fn judge(&mut self, in_force: &InForce, wrong: &BTreeSet<(&str, String)>) {
+    /// source and object what is not. `true` where something else is good now.
+    pub(crate) fn judge(&mut self, in_force: &Index, wrong: &BTreeSet<(&str, String)>) -> bool {
         let is_good = |manifest: &Manifest| {
             if manifest.is_configuration() {
                 return !wrong.contains(&(manifest.source(), manifest.key().object()));
             }
-            let counts = in_force.get(manifest.key());
+            let counts = in_force.in_force(manifest.key());
             counts.is_some_and(|it| it.source() == manifest.source() && it.says_the_same(manifest))
         };
+        let before = std::mem::take(&mut self.good);
+        let mut good: BTreeMap<ManifestKey, Good> = before
+            .iter()
+            .map(|good| (good.key().clone(), good.clone()))
+            .collect();
         let manifests = self.contents.manifests.iter();
         if let Some(text) = &self.text {
             for manifest in manifests.filter(|manifest| is_good(manifest)) {
-                let good = Good {
+                let now = Good {
                     text: Arc::clone(text),
                     manifest: Arc::clone(manifest),
                 };
-                self.good.insert(manifest.key().clone(), good);
+                good.insert(manifest.key().clone(), now);
             }
         }
         // Another file has it now.
-        self.good.retain(|key, good| {
-            let counts = in_force.get(key);
+        good.retain(|key, good| {
+            let counts = in_force.in_force(key);
             counts.is_none_or(|it| it.source() == good.manifest.source())
         });
+        self.good = good.into_values().collect();
+        self.good.shrink_to_fit();
+        let is_same = |(before, now): (&Good, &Good)| {
+            Arc::ptr_eq(&before.text, &now.text) && before.key() == now.key()
+        };
+        before.len() != self.good.len() || !before.iter().zip(&self.good).all(is_same)
     }
 
     /// The `objects` of `text` were good once.
     pub(crate) fn remember(&mut self, name: &str, text: &Arc<str>, objects: &BTreeSet<String>) {
-        let contents = contents(name, text);
-        let known = contents.manifests.into_iter();
-        for manifest in known.filter(|it| objects.contains(&it.key().to_string())) {
+        for manifest in contents(name, text).manifests {
+            if !objects.contains(&manifest.key().to_string()) {
+                continue;
+            }
             let good = Good {
                 text: Arc::clone(text),
                 manifest,
             };
-            let key = good.manifest.key().clone();
-            self.good.entry(key).or_insert(good);
+            let place = self.good.binary_search_by(|it| it.key().cmp(good.key()));
+            if let Err(place) = place {
+                self.good.insert(place, good);
+            }
         }
     }
 
     fn read(&mut self, name: &str, text: &Arc<str>) {
         self.contents = contents(name, text);
+        self.contents.manifests.shrink_to_fit();
         self.text = Some(Arc::clone(text));
         let said: BTreeSet<&ManifestKey> =
             self.contents.manifests.iter().map(|it| it.key()).collect();
         let contents = &self.contents;
         self.good
-            .retain(|key, _| said.contains(key) || contents.may_have_broken(key));
+            .retain(|it| said.contains(it.key()) || contents.may_have_broken(it.key()));
     }
 }
 
@@ -199,6 +240,12 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// Of the file at `path`; `None` where it may change once more and look the same.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let stamp = Self::new(&fs::metadata(path).ok()?);
+        stamp.is_of_old().then_some(stamp)
+    }
+
     fn new(file: &fs::Metadata) -> Self {
         Self {
             device: file.dev(),

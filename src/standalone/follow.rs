@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ironlb_model::{Service, ServiceKey};
 
+use super::file::Stamp;
 use super::record::ingress;
 use super::state::{self, Allocations, StateError};
 
@@ -14,7 +16,9 @@ pub(crate) struct Follower {
     path: PathBuf,
     class: Option<String>,
     allocations: Allocations,
-    services: BTreeMap<ServiceKey, Service>,
+    /// Of the file that they were read from.
+    stamp: Option<Stamp>,
+    services: BTreeMap<ServiceKey, Arc<Service>>,
     changed: BTreeSet<ServiceKey>,
     /// The last read failed, and was reported.
     is_troubled: bool,
@@ -30,6 +34,7 @@ impl Follower {
             path: path.to_owned(),
             class,
             allocations: state::read(path)?.unwrap_or_default(),
+            stamp: None,
             services: BTreeMap::new(),
             changed: BTreeSet::new(),
             is_troubled: false,
@@ -43,11 +48,17 @@ impl Follower {
 
     /// Reads the state file again. One that is missing or broken changes nothing: what was announced stays announced.
     pub(crate) fn refresh(&mut self) {
+        // Before it is read: what is written meanwhile is read the next time.
+        let stamp = Stamp::of(&self.path);
+        if stamp.is_some() && stamp == self.stamp && !self.is_troubled {
+            return;
+        }
         let allocations = match state::read(&self.path) {
             Ok(Some(allocations)) => allocations,
             Ok(None) => return self.report(&"the file is not there"),
             Err(error) => return self.report(&error),
         };
+        self.stamp = stamp;
         self.is_troubled = false;
         let differs = |key: &&ServiceKey| self.allocations.get(*key) != allocations.get(*key);
         self.changed
@@ -56,7 +67,7 @@ impl Follower {
     }
 
     /// The manifest of a Service is there, or has changed.
-    pub(crate) fn service(&mut self, manifest: Service) {
+    pub(crate) fn service(&mut self, manifest: Arc<Service>) {
         self.changed.insert(manifest.key.clone());
         self.services.insert(manifest.key.clone(), manifest);
     }
@@ -68,7 +79,7 @@ impl Follower {
     }
 
     /// The Services that changed since the last call, as they are; `None` for one that is gone.
-    pub(crate) fn take_changes(&mut self) -> Vec<(ServiceKey, Option<Service>)> {
+    pub(crate) fn take_changes(&mut self) -> Vec<(ServiceKey, Option<Arc<Service>>)> {
         let changed = std::mem::take(&mut self.changed);
         changed
             .into_iter()
@@ -82,11 +93,14 @@ impl Follower {
             .collect()
     }
 
-    fn with_status(&self, service: &Service) -> Service {
-        let mut service = service.clone();
+    fn with_status(&self, service: &Arc<Service>) -> Arc<Service> {
+        let mut service = Arc::clone(service);
         if service.is_ours(self.class.as_deref()) {
             let held = self.allocations.get(&service.key);
-            service.ingress = held.map_or_else(Vec::new, |held| ingress(&held.ips));
+            let ingress = held.map_or_else(Vec::new, |held| ingress(&held.ips));
+            if service.ingress != ingress {
+                Arc::make_mut(&mut service).ingress = ingress;
+            }
         }
         service
     }
@@ -112,9 +126,8 @@ mod tests {
             .take_changes()
             .into_iter()
             .filter_map(|(_, service)| service);
-        changes
-            .map(|service| service.ingress.into_iter().map(|it| it.ip).collect())
-            .collect()
+        let ips = |service: Arc<Service>| service.ingress.iter().map(|it| it.ip.clone()).collect();
+        changes.map(ips).collect()
     }
 
     #[test]
@@ -122,7 +135,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
         let mut follower = Follower::new(None, &path).unwrap();
-        follower.service(Service::new(ServiceKey::new("default", "web")));
+        follower.service(Arc::new(Service::new(ServiceKey::new("default", "web"))));
         assert_eq!(told(&mut follower), [[""; 0]]);
 
         std::fs::write(&path, STATE).unwrap();

@@ -17,6 +17,7 @@ mod metrics;
 mod record;
 mod site;
 mod state;
+mod watch;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -29,13 +30,13 @@ use ironlb_model::ServiceKey;
 use ironlb_speaker::SpeakerArgs;
 use ironlb_speaker::drive::{self, Client, Clock, Report};
 use ironlb_speaker_core::Speaker;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
+use directory::Touched;
 use forward::Forwarder;
 use metrics::Metrics;
 use site::Site;
+use watch::Watch;
 
 /// Allocate and announce on one host, from files, without Kubernetes
 ///
@@ -94,15 +95,15 @@ pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Resul
     }
     let node = args.speaker.node()?;
     let clock = Clock::start();
-    let (_watcher, mut touched) = watch(&args)?;
+    let followed = args.follow.then_some(&*args.state);
+    let mut watch = Watch::start(&args.directory, followed);
     let mut site = Site::open(site_settings(&args, &node))?;
     let (client, mut reports, ends) = drive::channels();
     let mut metrics = Metrics::serve(args.metrics, &client, &node).await?;
     let speaker = Speaker::new(args.speaker.settings(&node)?);
     let mut speaker = drive::start(speaker, ends).context("the speaker cannot start")?;
     let mut forwarder = None;
-    let mut again = Instant::now();
-    let mut looked = again;
+    let mut schedule = Schedule::new(watch.poll());
     let mut shutdown = pin!(shutdown);
 
     tracing::info!(node, directory = %args.directory.display(), "started");
@@ -110,29 +111,28 @@ pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Resul
         hand_on(&args, &mut site, &client, &mut forwarder).await?;
         site.keep();
         metrics.show(&mut site);
-        // Not at once again, should the last look have failed.
-        let due = site
-            .deadline()
-            .map(|time| clock.instant(time).max(looked + file::REST));
-        let next = due.map_or(again, |due| due.min(again));
-        tokio::select! {
+        let all = schedule.all(site.deadline().map(|time| clock.instant(time)));
+        let looked_at = tokio::select! {
             () = &mut shutdown => break,
             ended = speaker.ended() => {
                 ended.context("the speaker stopped")?;
                 bail!("the speaker stopped");
             }
-            result = metrics.ended() => result?,
-            Some(report) = reports.recv() => log(report),
-            Some(()) = touched.recv() => {
-                rest(&mut touched).await;
-                again = look(&mut site, &clock);
-                looked = Instant::now();
+            result = metrics.ended() => {
+                result?;
+                continue;
             }
-            () = sleep_until(next) => {
-                again = look(&mut site, &clock);
-                looked = Instant::now();
+            Some(report) = reports.recv() => {
+                log(report);
+                continue;
             }
-        }
+            Some(burst) = watch.burst() => burst,
+            () = sleep_until(schedule.next(all)) => match Instant::now() >= all {
+                true => Touched::All,
+                false => Touched::nothing(),
+            },
+        };
+        look(&mut site, &clock, &looked_at, &mut schedule);
     }
     let kept = client.ask(|speaker, _| speaker.would_leave_routes()).await;
     let ended = speaker.stop().await;
@@ -144,22 +144,56 @@ pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Resul
     ended.context("the speaker stopped badly")
 }
 
-/// Looks at the files, and says when to look again though nothing seems to happen.
-fn look(site: &mut Site, clock: &Clock) -> Instant {
-    let pause = match site.look(clock.now()) {
-        Ok(true) => file::REST,
-        Ok(false) => POLL,
+/// When to look at the files though nothing seems to happen.
+struct Schedule {
+    poll: Duration,
+    looked: Instant,
+    /// When to look at all of them.
+    all: Instant,
+    /// When to look at those that were being written, or to write the state file again.
+    soon: Option<Instant>,
+}
+
+impl Schedule {
+    /// All at once, and then each `poll`.
+    fn new(poll: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            poll,
+            looked: now,
+            all: now,
+            soon: None,
+        }
+    }
+
+    /// When to look at all, where something is `due` then.
+    fn all(&self, due: Option<Instant>) -> Instant {
+        // Not at once again, should the last look have failed.
+        let due = due.map(|due| due.max(self.looked + file::REST));
+        due.map_or(self.all, |due| due.min(self.all))
+    }
+
+    fn next(&self, all: Instant) -> Instant {
+        self.soon.map_or(all, |soon| soon.min(all))
+    }
+}
+
+/// Looks at the files that were touched.
+fn look(site: &mut Site, clock: &Clock, touched: &Touched, schedule: &mut Schedule) {
+    let looked = site.look(clock.now(), touched);
+    let now = Instant::now();
+    schedule.looked = now;
+    if *touched == Touched::All {
+        schedule.all = now + schedule.poll;
+    }
+    schedule.soon = match looked {
+        Ok(true) => Some(now + file::REST),
+        Ok(false) => site.is_behind().then(|| now + RETRY),
         Err(error) => {
-            tracing::error!(%error, "the manifests cannot be read; everything stays as it is");
-            POLL
+            tracing::error!(%error, "the directory of manifests cannot be read; everything stays as it is");
+            None
         }
     };
-    let pause = if site.is_behind() {
-        pause.min(RETRY)
-    } else {
-        pause
-    };
-    Instant::now() + pause
 }
 
 /// Tells the speaker and the kernel what is new.
@@ -185,55 +219,6 @@ async fn hand_on(
         client.send(input).await?;
     }
     Ok(())
-}
-
-/// Waits until a burst of changes is over, or lasts too long to wait for.
-async fn rest(touched: &mut mpsc::UnboundedReceiver<()>) {
-    let limit = Instant::now() + LONGEST_BURST;
-    while Instant::now() < limit {
-        match timeout(file::REST, touched.recv()).await {
-            Ok(Some(())) => {}
-            Ok(None) | Err(_) => return,
-        }
-    }
-}
-
-/// Watches the directory, and the state file of another process. A directory that is replaced as a whole is noticed by looking now
-/// and then.
-fn watch(args: &Args) -> Result<(RecommendedWatcher, mpsc::UnboundedReceiver<()>)> {
-    let (touch, touched) = mpsc::unbounded_channel();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Our own reading is no news. An error means that events were lost, so that all may be news.
-        if event.map_or(true, |event| {
-            !event.kind.is_access() || is_close_after_write(&event)
-        }) {
-            let _ = touch.send(());
-        }
-    })?;
-    let mut follow = |path: &Path, mode: RecursiveMode| {
-        let watched = watcher.watch(path, mode);
-        watched.with_context(|| format!("{} cannot be watched", path.display()))
-    };
-    follow(&args.directory, RecursiveMode::Recursive)?;
-    if args.follow {
-        let parent = args
-            .state
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        follow(
-            parent.unwrap_or_else(|| Path::new(".")),
-            RecursiveMode::NonRecursive,
-        )?;
-    }
-    Ok((watcher, touched))
-}
-
-fn is_close_after_write(event: &notify::Event) -> bool {
-    use notify::event::{AccessKind, AccessMode, EventKind};
-    matches!(
-        event.kind,
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-    )
 }
 
 fn log(report: Report) {
@@ -274,9 +259,5 @@ fn site_settings<'a>(args: &'a Args, node: &'a str) -> site::Settings<'a> {
 
 /// The log line that says that rules are in force.
 pub(crate) const FORWARDING: &str = "forwarding by nftables, in the table inet ironlb";
-/// How often to look at the files though no change was heard of.
-const POLL: Duration = Duration::from_secs(10);
 /// How soon to try again to write the state file.
 const RETRY: Duration = Duration::from_secs(1);
-/// Changes without a pause are looked at after this time anyway.
-const LONGEST_BURST: Duration = Duration::from_millis(500);

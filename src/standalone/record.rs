@@ -22,9 +22,9 @@ pub(crate) struct Record {
     controller: Controller,
     class: Option<String>,
     state: StateFile,
-    services: BTreeMap<ServiceKey, Service>,
+    services: BTreeMap<ServiceKey, Arc<Service>>,
     /// Services that hold nothing yet, which wait until all that do have been seen.
-    waiting: Vec<Service>,
+    waiting: BTreeMap<ServiceKey, Arc<Service>>,
     is_synced: bool,
     families: BTreeSet<Family>,
     writes: Vec<StatusWrite>,
@@ -32,6 +32,8 @@ pub(crate) struct Record {
     is_behind: bool,
     versions: u64,
     changed: BTreeSet<ServiceKey>,
+    /// Services of which the state file may say something else than their status.
+    unwritten: BTreeSet<ServiceKey>,
 }
 
 impl Record {
@@ -45,13 +47,14 @@ impl Record {
             class,
             state,
             services: BTreeMap::new(),
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
             is_synced: false,
             families: BTreeSet::new(),
             writes: Vec::new(),
             is_behind: false,
             versions: 0,
             changed: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
         }
     }
 
@@ -101,21 +104,22 @@ impl Record {
     }
 
     /// The manifest of a Service is there, or has changed.
-    pub(crate) fn service(&mut self, now: Time, manifest: Service) {
+    pub(crate) fn service(&mut self, now: Time, manifest: &Arc<Service>) {
         let holds = self.state.allocations().contains_key(&manifest.key);
         if self.is_synced || holds {
-            self.apply(now, manifest);
+            self.apply(now, Service::clone(manifest));
         } else {
-            self.waiting.retain(|other| other.key != manifest.key);
-            self.waiting.push(manifest);
+            let (key, manifest) = (manifest.key.clone(), Arc::clone(manifest));
+            self.waiting.insert(key, manifest);
         }
     }
 
     /// The manifest of a Service is gone.
     pub(crate) fn service_gone(&mut self, now: Time, key: &ServiceKey) {
-        self.waiting.retain(|service| service.key != *key);
+        self.waiting.remove(key);
         if self.services.remove(key).is_some() {
             self.changed.insert(key.clone());
+            self.unwritten.insert(key.clone());
             self.controller
                 .handle(now, Input::ServiceDeleted(key.clone()));
         }
@@ -125,15 +129,19 @@ impl Record {
     /// that a manifest has in its status, then the Services without any.
     pub(crate) fn synced(&mut self, now: Time) {
         self.is_synced = true;
+        // What was waited for in vain is gone.
+        let held = self.state.allocations().keys();
+        let gone = held.filter(|service| !self.services.contains_key(*service));
+        self.unwritten.extend(gone.cloned());
         self.controller.handle(now, Input::Synced);
         self.settle(now);
         let waiting = std::mem::take(&mut self.waiting);
         let (with, without): (Vec<_>, Vec<_>) = waiting
-            .into_iter()
+            .into_values()
             .partition(|service| !service.ingress.is_empty());
         for group in [with, without] {
             for service in group {
-                self.apply(now, service);
+                self.apply(now, Arc::unwrap_or_clone(service));
             }
             self.settle(now);
         }
@@ -157,14 +165,18 @@ impl Record {
             if !self.is_synced {
                 return;
             }
-            let wanted = self.allocations_with(&self.writes);
+            let wanted = self.unwritten_with(&self.writes);
             if let Err(error) = self.state.write(wanted) {
-                self.is_behind = true;
-                tracing::error!(%error, "the state file cannot be written; nothing changes until it can");
+                if !std::mem::replace(&mut self.is_behind, true) {
+                    tracing::error!(%error, "the state file cannot be written; no Service gets an address, or another, until it can");
+                }
                 self.finish_writes(now, WriteOutcome::Failed);
                 return;
             }
-            self.is_behind = false;
+            self.unwritten.clear();
+            if std::mem::take(&mut self.is_behind) {
+                tracing::info!("the state file can be written again");
+            }
             if self.writes.is_empty() {
                 return;
             }
@@ -174,7 +186,7 @@ impl Record {
 
     /// The Services that changed since the last call, as they are; `None` for one that is gone. An address that is not in the
     /// state file is not shown.
-    pub(crate) fn take_changes(&mut self) -> Vec<(ServiceKey, Option<Service>)> {
+    pub(crate) fn take_changes(&mut self) -> Vec<(ServiceKey, Option<Arc<Service>>)> {
         let changed = std::mem::take(&mut self.changed);
         let shown = |key: ServiceKey| {
             let service = self
@@ -187,22 +199,30 @@ impl Record {
     }
 
     /// A Service with no more in its status than the state file says.
-    fn recorded(&self, service: &Service) -> Service {
-        let mut service = service.clone();
+    fn recorded(&self, service: &Arc<Service>) -> Arc<Service> {
+        let mut service = Arc::clone(service);
         if service.is_ours(self.class.as_deref()) {
             let held = self.state.allocations().get(&service.key);
-            service.ingress = held.map_or_else(Vec::new, |held| ingress(&held.ips));
+            let ingress = held.map_or_else(Vec::new, |held| ingress(&held.ips));
+            if service.ingress != ingress {
+                Arc::make_mut(&mut service).ingress = ingress;
+            }
         }
         service
     }
 
     fn apply(&mut self, now: Time, manifest: Service) {
         let service = self.with_status(manifest);
-        self.changed.insert(service.key.clone());
-        self.services.insert(service.key.clone(), service.clone());
+        self.keep(service.clone());
         self.controller
             .handle(now, Input::ServiceApplied(Box::new(service)));
         self.collect();
+    }
+
+    fn keep(&mut self, service: Service) {
+        self.changed.insert(service.key.clone());
+        self.unwritten.insert(service.key.clone());
+        self.services.insert(service.key.clone(), Arc::new(service));
     }
 
     /// The manifest with the status in force, and what an API server would have filled in.
@@ -228,13 +248,14 @@ impl Record {
 
     /// Pools of another family may change what a Service without an address is to get.
     fn fill_in_families(&mut self, now: Time) {
-        let is_guess = |service: &&Service| {
+        let is_guess = |service: &&Arc<Service>| {
             service.ingress.is_empty()
                 && service.cluster_ips.iter().all(IpAddr::is_unspecified)
                 && !service.cluster_ips.is_empty()
         };
-        let guessed: Vec<Service> = self.services.values().filter(is_guess).cloned().collect();
-        for mut service in guessed {
+        let guessed = self.services.values().filter(is_guess);
+        for service in guessed.cloned().collect::<Vec<_>>() {
+            let mut service = Service::clone(&service);
             let before = std::mem::take(&mut service.cluster_ips);
             if cluster_ips(&service, &self.families) != before {
                 self.apply(now, service);
@@ -251,34 +272,33 @@ impl Record {
         }
     }
 
-    /// What the state file is to say once `writes` are done.
-    fn allocations_with(&self, writes: &[StatusWrite]) -> Allocations {
-        let ours = self
-            .services
-            .values()
-            .filter(|it| it.is_ours(self.class.as_deref()));
-        let mut allocations: Allocations = ours
-            .map(|service| {
-                let ips = service
-                    .ingress
-                    .iter()
+    /// What the state file is to say of the Services that it may be wrong about, once `writes` are done.
+    fn unwritten_with(&self, writes: &[StatusWrite]) -> BTreeMap<ServiceKey, Option<Allocation>> {
+        let allocation = |service: &ServiceKey| {
+            let service = self.services.get(service)?;
+            service.is_ours(self.class.as_deref()).then(|| Allocation {
+                ips: (service.ingress.iter())
                     .filter_map(|it| it.ip.parse().ok())
-                    .collect();
-                let pool = service.allocated_from.as_deref().map(Name::from);
-                (service.key.clone(), Allocation { ips, pool })
+                    .collect(),
+                pool: service.allocated_from.as_deref().map(Name::from),
             })
+        };
+        let unwritten = self.unwritten.iter();
+        let mut wanted: BTreeMap<ServiceKey, Option<Allocation>> = unwritten
+            .map(|service| (service.clone(), allocation(service)))
             .collect();
         for write in writes {
-            let allocation = Allocation {
+            let is_there = self.services.contains_key(&write.service);
+            let allocation = is_there.then(|| Allocation {
                 ips: write.ips.clone(),
                 pool: write.pool.clone(),
-            };
-            allocations.insert(write.service.clone(), allocation);
+            });
+            wanted.insert(write.service.clone(), allocation);
         }
-        allocations.retain(|key, allocation| {
-            !allocation.ips.is_empty() && self.services.contains_key(key)
-        });
-        allocations
+        for allocation in wanted.values_mut() {
+            *allocation = allocation.take().filter(|held| !held.ips.is_empty());
+        }
+        wanted
     }
 
     fn finish_writes(&mut self, now: Time, outcome: WriteOutcome) {
@@ -300,15 +320,18 @@ impl Record {
     /// A write is in force: the Service is what it says.
     fn show(&mut self, now: Time, write: StatusWrite) {
         let version = self.version();
-        let Some(service) = self.services.get_mut(&write.service) else {
+        let Some(service) = self.services.get(&write.service) else {
             return;
         };
-        service.ingress = ingress(&write.ips);
-        service.allocated_from = write.pool.as_deref().map(str::to_owned);
-        service.resource_version = version;
-        let service = Box::new(service.clone());
-        self.changed.insert(write.service);
-        self.controller.handle(now, Input::ServiceApplied(service));
+        let service = Service {
+            ingress: ingress(&write.ips),
+            allocated_from: write.pool.as_deref().map(str::to_owned),
+            resource_version: version,
+            ..Service::clone(service)
+        };
+        self.keep(service.clone());
+        self.controller
+            .handle(now, Input::ServiceApplied(Box::new(service)));
     }
 
     fn version(&mut self) -> Arc<str> {

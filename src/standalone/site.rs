@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use ironlb_config::Error;
 use ironlb_controller_core::Usage;
@@ -12,7 +13,7 @@ use ironlb_model::{Config, EndpointSlice, Name, Service, ServiceKey, SliceKey, T
 use ironlb_speaker_core::Input;
 
 use super::catalog::{Catalog, Change, GRACE};
-use super::directory::Directory;
+use super::directory::{Directory, Reading, Touched};
 use super::follow::Follower;
 use super::record::Record;
 use super::state::{Allocations, StateError, StateFile};
@@ -26,8 +27,8 @@ pub(crate) struct Site {
     catalog: Catalog,
     status: Status,
     /// As announced, with their status.
-    services: BTreeMap<ServiceKey, Service>,
-    slices: BTreeMap<SliceKey, EndpointSlice>,
+    services: BTreeMap<ServiceKey, Arc<Service>>,
+    slices: BTreeMap<SliceKey, Arc<EndpointSlice>>,
     /// For the speaker.
     inputs: Vec<Input>,
     /// What was forwarded last may be out of date.
@@ -83,7 +84,7 @@ impl Site {
         };
         let directory = Directory::new(directory, state, !follow);
         let remembered = directory.remembered();
-        let last_good = ironlb_config::lower(&remembered.objects, &Config::default());
+        let last_good = ironlb_config::lower(&remembered, &Config::default());
         Ok(Self {
             node: node.into(),
             class,
@@ -102,22 +103,29 @@ impl Site {
         })
     }
 
-    /// Looks at the manifests, and at a state file that is followed. `true` when it should look again soon.
+    /// Looks at the manifests that were `touched`, and at a state file that is followed. `true` when it should look again soon.
     ///
     /// # Errors
     /// When the directory cannot be read. Then nothing changes.
-    pub(crate) fn look(&mut self, now: Time) -> io::Result<bool> {
+    pub(crate) fn look(&mut self, now: Time, touched: &Touched) -> io::Result<bool> {
         if let Status::Followed(follower) = &mut self.status {
             follower.refresh();
         }
         let mut restless = false;
-        match self.directory.read()? {
+        match self.directory.read(touched)? {
             Some(reading) => {
                 restless = reading.restless;
-                let (changes, errors) = self.catalog.take(now, reading.manifests);
-                self.directory.judge(&errors);
-                self.report([reading.errors, errors].concat());
-                self.take(now, changes);
+                let Reading {
+                    differences,
+                    configuration,
+                    ..
+                } = reading;
+                let taken = self.catalog.take(now, differences, configuration);
+                let errors = self.catalog.errors();
+                self.directory.judge(errors, taken.is_configuration_anew);
+                let errors = [&reading.errors, errors].concat();
+                self.report(errors);
+                self.take(now, taken.changes);
             }
             None => {
                 let changes = self.catalog.tick(now);
@@ -163,8 +171,10 @@ impl Site {
         let ours = self
             .services
             .values()
+            .map(|it| &**it)
             .filter(|it| it.is_ours(self.class.as_deref()));
-        Some(Ruleset::wanted(ours, self.slices.values(), &self.node))
+        let slices = self.slices.values().map(|it| &**it);
+        Some(Ruleset::wanted(ours, slices, &self.node))
     }
 
     /// Whether what was decided could not be written to the state file.
@@ -249,8 +259,9 @@ impl Site {
             }
             Change::EndpointsApplied(slice) => {
                 self.is_to_forward = true;
-                self.slices.insert(slice.key.clone(), slice.clone());
-                self.inputs.push(Input::EndpointsApplied(slice));
+                self.slices.insert(slice.key.clone(), Arc::clone(&slice));
+                self.inputs
+                    .push(Input::EndpointsApplied(EndpointSlice::clone(&slice)));
             }
             Change::EndpointsDeleted(key) => {
                 self.is_to_forward = true;
@@ -258,8 +269,8 @@ impl Site {
                 self.inputs.push(Input::EndpointsDeleted(key));
             }
             Change::ServiceApplied(service) => match &mut self.status {
-                Status::Ours(record) => record.service(now, *service),
-                Status::Followed(follower) => follower.service(*service),
+                Status::Ours(record) => record.service(now, &service),
+                Status::Followed(follower) => follower.service(service),
             },
             Change::ServiceDeleted(key) => match &mut self.status {
                 Status::Ours(record) => record.service_gone(now, &key),
@@ -270,7 +281,9 @@ impl Site {
 
     /// Lets the status follow, and shows what came of it.
     fn settle(&mut self, now: Time, restless: bool) {
-        let is_whole = !restless && self.is_whole(now);
+        // It goes through all that the state file has.
+        let is_awaited = matches!(&self.status, Status::Ours(record) if !record.is_synced());
+        let is_whole = is_awaited && !restless && self.is_whole(now);
         let changes = match &mut self.status {
             Status::Ours(record) => {
                 if record.is_synced() {
@@ -306,13 +319,14 @@ impl Site {
         }
     }
 
-    fn show(&mut self, key: ServiceKey, service: Option<Service>) {
+    fn show(&mut self, key: ServiceKey, service: Option<Arc<Service>>) {
         match service {
             Some(service) if self.services.get(&key) == Some(&service) => {}
             Some(service) => {
                 self.is_to_forward = true;
-                self.services.insert(key, service.clone());
-                self.inputs.push(Input::ServiceApplied(Box::new(service)));
+                let told = Box::new(Service::clone(&service));
+                self.inputs.push(Input::ServiceApplied(told));
+                self.services.insert(key, service);
             }
             None => {
                 if self.services.remove(&key).is_some() {

@@ -16,13 +16,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ironlb_model::{Name, ServiceKey};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The addresses of Services, by Service.
 pub(crate) type Allocations = BTreeMap<ServiceKey, Allocation>;
@@ -104,13 +105,12 @@ impl StateFile {
                 });
             }
             None => {
-                replace(path, &encode(&Allocations::new())).map_err(|source| {
-                    StateError::System {
-                        path: path.into(),
-                        source,
-                    }
+                let none = Allocations::new();
+                replace(path, |out| encode(&none, out)).map_err(|source| StateError::System {
+                    path: path.into(),
+                    source,
                 })?;
-                Allocations::new()
+                none
             }
         };
         Ok(Self {
@@ -125,13 +125,35 @@ impl StateFile {
         &self.allocations
     }
 
-    /// Makes `allocations` what is in the file. When it returns, no crash can undo it.
-    pub(crate) fn write(&mut self, allocations: Allocations) -> io::Result<()> {
-        if allocations != self.allocations {
-            replace(&self.path, &encode(&allocations))?;
-            self.allocations = allocations;
+    /// Makes these Services hold this, or nothing, in the file. When it returns, no crash can undo it; where it fails, nothing has changed.
+    pub(crate) fn write(
+        &mut self,
+        changes: impl IntoIterator<Item = (ServiceKey, Option<Allocation>)>,
+    ) -> io::Result<()> {
+        let mut undo = Vec::new();
+        for (service, wanted) in changes {
+            if self.allocations.get(&service) != wanted.as_ref() {
+                let before = self.put(service.clone(), wanted);
+                undo.push((service, before));
+            }
         }
-        Ok(())
+        if undo.is_empty() {
+            return Ok(());
+        }
+        let written = replace(&self.path, |out| encode(&self.allocations, out));
+        if written.is_err() {
+            for (service, before) in undo.into_iter().rev() {
+                self.put(service, before);
+            }
+        }
+        written
+    }
+
+    fn put(&mut self, service: ServiceKey, held: Option<Allocation>) -> Option<Allocation> {
+        match held {
+            Some(held) => self.allocations.insert(service, held),
+            None => self.allocations.remove(&service),
+        }
     }
 }
 
@@ -157,19 +179,31 @@ pub(crate) fn copy_path(state: &Path) -> PathBuf {
     beside(state, ".manifests")
 }
 
-/// Puts `bytes` at `path`, whole or not at all, readable by the owner alone.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Puts what `write` writes at `path`, whole or not at all, readable by the owner alone.
+pub(crate) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = beside(path, ".new");
     let mut options = OpenOptions::new();
-    let mut file = options
+    let file = options
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    let put = || {
+        let mut out = BufWriter::with_capacity(BUFFER, file);
+        write(&mut out)?;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    if let Err(error) = put() {
+        // On a full disk the half of it is in the way of whatever would help.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     File::open(directory_of(path))?.sync_all()
 }
 
@@ -207,20 +241,25 @@ fn lock(state: &Path) -> Result<File, StateError> {
     Ok(file)
 }
 
-fn encode(allocations: &Allocations) -> Vec<u8> {
-    let entries = allocations.iter().map(|(service, allocation)| Entry {
-        service: service.to_string(),
-        ips: allocation.ips.clone(),
-        pool: allocation.pool.as_deref().map(str::to_owned),
-    });
-    let document = Document {
-        format: FORMAT.to_owned(),
-        version: VERSION,
-        allocations: entries.collect(),
-    };
-    let mut bytes = serde_json::to_vec_pretty(&document).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
+/// One line for each Service, and no document in between: there may be many, and this is written for each change.
+fn encode(allocations: &Allocations, out: &mut dyn Write) -> io::Result<()> {
+    write!(
+        out,
+        "{{\n  \"format\": \"{FORMAT}\",\n  \"version\": {VERSION},\n  \"allocations\": ["
+    )?;
+    let mut separator = "";
+    for (service, Allocation { ips, pool }) in allocations {
+        let ServiceKey { namespace, name } = service;
+        write!(out, "{separator}\n    {{ \"service\": ")?;
+        serde_json::to_writer(&mut *out, &format_args!("{namespace}/{name}"))?;
+        out.write_all(b", \"ips\": ")?;
+        serde_json::to_writer(&mut *out, ips)?;
+        out.write_all(b", \"pool\": ")?;
+        serde_json::to_writer(&mut *out, &pool.as_deref())?;
+        out.write_all(b" }")?;
+        separator = ",";
+    }
+    out.write_all(b"\n  ]\n}\n")
 }
 
 fn decode(bytes: &[u8]) -> Result<Allocations, String> {
@@ -279,15 +318,17 @@ struct Header {
     version: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    format: String,
-    version: u32,
+    #[serde(rename = "format")]
+    _format: IgnoredAny,
+    #[serde(rename = "version")]
+    _version: IgnoredAny,
     allocations: Vec<Entry>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     service: String,
@@ -297,6 +338,7 @@ struct Entry {
 
 const FORMAT: &str = "ironlb-state";
 const VERSION: u32 = 1;
+const BUFFER: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
@@ -313,13 +355,20 @@ mod tests {
         entries.iter().map(entry).collect()
     }
 
+    fn changes(wanted: &Allocations) -> Vec<(ServiceKey, Option<Allocation>)> {
+        let wanted = wanted.clone().into_iter();
+        wanted
+            .map(|(service, held)| (service, Some(held)))
+            .collect()
+    }
+
     #[test]
     fn what_was_written_is_there_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.json");
         let wanted = allocations(&[("a", "192.0.2.1"), ("b", "2001:db8::1")]);
         let mut state = StateFile::open(&path).unwrap();
-        state.write(wanted.clone()).unwrap();
+        state.write(changes(&wanted)).unwrap();
         drop(state);
         assert_eq!(StateFile::open(&path).unwrap().allocations(), &wanted);
         assert_eq!(read(&path).unwrap().unwrap(), wanted);
@@ -332,7 +381,7 @@ mod tests {
         let wanted = allocations(&[("a", "192.0.2.1")]);
         StateFile::open(&path)
             .unwrap()
-            .write(wanted.clone())
+            .write(changes(&wanted))
             .unwrap();
         fs::write(beside(&path, ".new"), "{\"format\":").unwrap();
         assert_eq!(StateFile::open(&path).unwrap().allocations(), &wanted);
@@ -356,7 +405,8 @@ mod tests {
     fn what_cannot_be_understood_is_refused_and_left_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.json");
-        let whole = encode(&allocations(&[("a", "192.0.2.1")]));
+        let mut whole = Vec::new();
+        encode(&allocations(&[("a", "192.0.2.1")]), &mut whole).unwrap();
         let text = String::from_utf8(whole.clone()).unwrap();
         let bad = [
             Vec::new(),

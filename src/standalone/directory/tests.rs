@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+
+use ironlb_config::{ManifestKey, Subject};
 use ironlb_model::Config;
 
 use super::*;
@@ -10,6 +13,15 @@ struct Folder {
     root: tempfile::TempDir,
     directory: Directory,
     config: Config,
+    objects: Objects,
+    services: BTreeMap<ManifestKey, String>,
+}
+
+/// What is in force, and what is wrong.
+#[derive(Debug)]
+struct Seen {
+    services: Vec<String>,
+    errors: Vec<Error>,
 }
 
 impl Folder {
@@ -21,6 +33,8 @@ impl Folder {
             root,
             directory,
             config: Config::default(),
+            objects: Objects::default(),
+            services: BTreeMap::new(),
         }
     }
 
@@ -32,7 +46,8 @@ impl Folder {
     fn restart(&mut self) {
         self.directory = Self::open(self.root.path());
         let remembered = self.directory.remembered();
-        self.config = ironlb_config::lower(&remembered.objects, &Config::default()).config;
+        self.config = ironlb_config::lower(&remembered, &Config::default()).config;
+        self.services.clear();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -47,23 +62,57 @@ impl Folder {
         fs::remove_file(self.path(name)).unwrap();
     }
 
-    /// The reading once every file rests, judged as the site judges it.
-    fn read(&mut self) -> Reading {
+    /// What there is once every file rests, judged as the site judges it.
+    fn read(&mut self) -> Seen {
+        self.read_touched(&[])
+    }
+
+    /// The same, after a look at these alone; at all where none is named.
+    fn read_touched(&mut self, names: &[&str]) -> Seen {
+        let mut touched = match names {
+            [] => Touched::All,
+            names => Touched::Paths(names.iter().map(|name| self.path(name)).collect()),
+        };
         let limit = Instant::now() + Duration::from_secs(10);
         loop {
-            let reading = self.directory.read().unwrap();
-            if let Some(mut reading) = reading {
-                let lowered = ironlb_config::lower(&reading.manifests.objects, &self.config);
-                self.directory.judge(&lowered.errors);
-                self.directory.keep();
-                self.config = lowered.config;
-                reading.errors.extend(lowered.errors);
-                if !reading.restless {
-                    return reading;
-                }
+            let reading = self.directory.read(&touched).unwrap();
+            if let Some(reading) = reading
+                && let Some(seen) = self.take(reading)
+            {
+                return seen;
+            }
+            if touched != Touched::All {
+                touched = Touched::nothing();
             }
             assert!(Instant::now() < limit, "no rest");
         }
+    }
+
+    fn take(&mut self, reading: Reading) -> Option<Seen> {
+        for Difference { before, now } in &reading.differences {
+            let either = now.as_ref().or(before.as_ref()).unwrap();
+            let Subject::Service(service) = either.subject() else {
+                continue;
+            };
+            let shown = match service.is_load_balancer {
+                true => service.key.name.to_string(),
+                false => format!("{} of another type", service.key.name),
+            };
+            match now {
+                Some(_) => drop(self.services.insert(either.key().clone(), shown)),
+                None => drop(self.services.remove(either.key())),
+            }
+        }
+        let is_anew = reading.configuration.is_some();
+        self.objects = reading.configuration.unwrap_or(self.objects.clone());
+        let lowered = ironlb_config::lower(&self.objects, &self.config);
+        self.directory.judge(&lowered.errors, is_anew);
+        self.directory.keep();
+        self.config = lowered.config;
+        let mut services: Vec<String> = self.services.values().cloned().collect();
+        services.sort();
+        let errors = [reading.errors, lowered.errors].concat();
+        (!reading.restless).then_some(Seen { services, errors })
     }
 
     fn pools(&self) -> Vec<String> {
@@ -74,14 +123,8 @@ impl Folder {
     }
 }
 
-fn services(reading: &Reading) -> Vec<String> {
-    let shown = |service: &ironlb_model::Service| match service.is_load_balancer {
-        true => service.key.name.to_string(),
-        false => format!("{} of another type", service.key.name),
-    };
-    let mut services: Vec<String> = reading.manifests.services.iter().map(shown).collect();
-    services.sort();
-    services
+fn services(seen: &Seen) -> &[String] {
+    &seen.services
 }
 
 fn service(name: &str) -> String {
@@ -363,7 +406,7 @@ fn a_file_that_did_not_change_is_not_parsed_again() {
     folder.read();
     let parsed = |folder: &Folder, name: &str| {
         let file = &folder.directory.files[folder.path(name).to_str().unwrap()];
-        Arc::as_ptr(&file.good().values().next().unwrap().text)
+        Arc::as_ptr(&file.good()[0].text)
     };
     let before = parsed(&folder, "same.yaml");
     folder.write("web.yaml", inner("web"));
@@ -385,7 +428,7 @@ fn a_directory_without_a_change_gives_no_reading() {
     let mut folder = Folder::new();
     folder.write("web.yaml", GOOD);
     folder.read();
-    assert!(folder.directory.read().unwrap().is_none());
+    assert!(folder.directory.read(&Touched::All).unwrap().is_none());
 }
 
 #[test]
@@ -394,5 +437,130 @@ fn a_directory_that_cannot_be_read_is_an_error_and_not_empty() {
     folder.write("web.yaml", GOOD);
     folder.read();
     fs::remove_dir_all(folder.root.path().join("manifests")).unwrap();
-    assert!(folder.directory.read().is_err());
+    assert!(folder.directory.read(&Touched::All).is_err());
+}
+
+#[test]
+fn only_what_was_touched_is_looked_at_and_a_hint_that_says_little_means_all() {
+    let mut folder = Folder::new();
+    for name in ["a", "b"] {
+        folder.write(&format!("{name}.yaml"), service(name));
+    }
+    folder.read();
+    folder.write("a.yaml", inner("a"));
+    folder.write("b.yaml", inner("b"));
+    let seen = folder.read_touched(&["a.yaml"]);
+    assert_eq!(services(&seen), ["a of another type", "b"]);
+    let nothing = folder.directory.read(&Touched::nothing()).unwrap();
+    assert!(nothing.is_none());
+
+    folder.remove("a.yaml");
+    folder.write("notes.txt", "");
+    assert_eq!(
+        services(&folder.read_touched(&["notes.txt", "a.yaml"])),
+        ["b"]
+    );
+
+    fs::create_dir(folder.path("team")).unwrap();
+    folder.write("team/c.yaml", service("c"));
+    let seen = folder.read_touched(&["team"]);
+    assert_eq!(services(&seen), ["b of another type", "c"]);
+    fs::rename(folder.path("team"), folder.root.path().join("elsewhere")).unwrap();
+    assert_eq!(
+        services(&folder.read_touched(&["team"])),
+        ["b of another type"]
+    );
+}
+
+#[test]
+fn where_a_link_is_among_the_files_any_hint_means_all() {
+    let mut folder = Folder::new();
+    fs::create_dir(folder.path("..first")).unwrap();
+    fs::create_dir(folder.path("..second")).unwrap();
+    folder.write("..first/web.yaml", service("web"));
+    folder.write("..second/web.yaml", service("other"));
+    let swap = |folder: &Folder, state: &str| {
+        let link = folder.path("..new");
+        std::os::unix::fs::symlink(state, &link).unwrap();
+        fs::rename(link, folder.path("..data")).unwrap();
+    };
+    swap(&folder, "..first");
+    std::os::unix::fs::symlink("..data/web.yaml", folder.path("web.yaml")).unwrap();
+    assert_eq!(services(&folder.read()), ["web"]);
+    swap(&folder, "..second");
+    assert_eq!(services(&folder.read_touched(&["..data"])), ["other"]);
+}
+
+#[test]
+fn what_changes_one_file_changes_no_more_of_the_copy_and_all_is_there_after_a_restart() {
+    let mut folder = Folder::new();
+    for name in ["a", "b", "c"] {
+        folder.write(&format!("{name}.yaml"), service(name));
+    }
+    folder.read();
+    let copy = state::copy_path(&folder.root.path().join("state"));
+    let before = fs::read_to_string(&copy).unwrap();
+    folder.write("a.yaml", inner("a"));
+    folder.remove("b.yaml");
+    folder.read();
+    let after = fs::read_to_string(&copy).unwrap();
+    let added = after.strip_prefix(&before).unwrap();
+    assert_eq!(added.matches("apiVersion").count(), 1, "{added}");
+
+    // A crash in the middle of the next.
+    fs::write(&copy, format!("{after}{{\"files\": {{\"c.ya")).unwrap();
+    folder.restart();
+    for name in ["a", "b", "c"] {
+        folder.write(&format!("{name}.yaml"), BROKEN);
+    }
+    assert_eq!(services(&folder.read()), ["a of another type", "c"]);
+}
+
+#[test]
+fn a_copy_to_which_much_was_added_is_written_anew() {
+    let mut folder = Folder::new();
+    let copy = state::copy_path(&folder.root.path().join("state"));
+    let padding = format!("# {}\n", "x".repeat(400_000));
+    let mut is_anew = false;
+    for number in 0..6 {
+        let text = format!("# {number}\n{padding}{}", service("web"));
+        folder.write("web.yaml", &text);
+        assert_eq!(services(&folder.read()), ["web"]);
+        let lines = fs::read_to_string(&copy).unwrap().lines().count();
+        is_anew |= number > 0 && lines == 1;
+    }
+    assert!(is_anew);
+}
+
+/// Whoever runs as root may read every directory, so this one is made to look as if it could not be read.
+#[test]
+fn a_directory_below_that_cannot_be_read_keeps_what_was_in_it_and_holds_up_nothing_else() {
+    let mut folder = Folder::new();
+    fs::create_dir(folder.path("team")).unwrap();
+    folder.write("team/web.yaml", service("web"));
+    folder.write("a.yaml", service("a"));
+    folder.read();
+    folder.write("a.yaml", inner("a"));
+    let limit = Instant::now() + Duration::from_secs(10);
+    let seen = loop {
+        let mut found = Found::default();
+        found.search(&folder.path("")).unwrap();
+        found.paths.remove(&folder.path("team/web.yaml"));
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        found.troubles.push((folder.path("team"), denied));
+        let reading = folder.directory.look(found, true);
+        if let Some(seen) = reading.and_then(|reading| folder.take(reading)) {
+            break seen;
+        }
+        assert!(Instant::now() < limit, "no rest");
+    };
+    assert_eq!(services(&seen), ["a of another type", "web"]);
+    assert!(
+        seen.errors[0].to_string().contains("team: cannot be read"),
+        "{:?}",
+        seen.errors
+    );
+    let seen = folder.read();
+    assert_eq!(services(&seen), ["a of another type", "web"]);
+    assert_eq!(seen.errors, []);
 }

@@ -37,7 +37,7 @@ impl Fixture {
     }
 
     fn apply(&mut self, service: Service) {
-        self.record.service(Time::ZERO, service);
+        self.record.service(Time::ZERO, &Arc::new(service));
         self.record.settle(Time::ZERO);
     }
 
@@ -45,13 +45,8 @@ impl Fixture {
     fn told(&mut self, name: &str) -> Option<Vec<String>> {
         let changes = self.record.take_changes();
         let (_, service) = changes.into_iter().find(|(key, _)| &*key.name == name)?;
-        Some(
-            service?
-                .ingress
-                .into_iter()
-                .map(|ingress| ingress.ip)
-                .collect(),
-        )
+        let ingress = &service?.ingress;
+        Some(ingress.iter().map(|it| it.ip.clone()).collect())
     }
 
     fn recorded(&self) -> Vec<String> {

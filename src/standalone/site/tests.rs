@@ -52,7 +52,10 @@ fn look(site: &mut Site, milliseconds: u64) {
 
 fn look_only(site: &mut Site, milliseconds: u64) {
     let limit = Instant::now() + Duration::from_secs(10);
-    while site.look(Time::from_millis(milliseconds)).unwrap() {
+    while site
+        .look(Time::from_millis(milliseconds), &Touched::All)
+        .unwrap()
+    {
         assert!(Instant::now() < limit, "no rest");
     }
 }
