@@ -126,7 +126,7 @@ pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Resul
                 log(report);
                 continue;
             }
-            Some(burst) = watch.burst() => burst,
+            Some(first) = watch.touched() => watch.burst(first).await,
             () = sleep_until(schedule.next(all)) => match Instant::now() >= all {
                 true => Touched::All,
                 false => Touched::nothing(),
