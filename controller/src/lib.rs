@@ -182,6 +182,7 @@ impl Office {
         sources.configuration(
             &self.namespace,
             Component::Controller(self.recorder.clone()),
+            None,
         );
         let (look, looks) = mpsc::unbounded_channel();
         let leftovers = leftovers::sweep(

@@ -2,6 +2,7 @@
 //!
 //! Losing the API changes nothing on the wire: the watches wait for it, and the speaker goes on with what it knew.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -35,6 +36,11 @@ pub struct Args {
 
     #[command(flatten)]
     admin: AdminArgs,
+
+    /// Keep the last good configuration in this file of the node, passwords included, so that what is in error when the speaker starts
+    /// is announced as before; one for each speaker, best on a file system in memory. Without it, what is in error then is left out
+    #[arg(long, env = "IRONLB_LAST_GOOD", value_name = "FILE")]
+    last_good: Option<PathBuf>,
 }
 
 /// Runs the speaker until `shutdown` completes. When this returns, nothing is answered any more.
@@ -73,7 +79,7 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     let nodes = Uids::default();
     sources.nodes(nodes.clone());
     let component = Component::Speaker(node.as_str().into(), nodes.clone());
-    let configured = sources.configuration(&namespace, component);
+    let configured = sources.configuration(&namespace, component, args.last_good.clone());
 
     let (speaker_client, reports, ends) = drive::channels();
     let mut speaker = drive::start(Speaker::new(args.speaker.settings(&node)?), ends)?;

@@ -50,6 +50,8 @@ fn the_pods_of_deploy_find_the_api_server_and_outlive_their_tokens() {
             .unwrap()
             .to_owned()
     };
+    let log = speaker.process.log();
+    assert!(!log.contains("cannot be kept"), "{log}");
     let of_speaker = NET_RAW | NET_BIND_SERVICE;
     for (pod, user, capabilities) in [(&controller, "65534", 0), (&speaker, "0", of_speaker)] {
         let status = fs::read_to_string(format!("/proc/{}/status", pod.process.id())).unwrap();
@@ -162,10 +164,21 @@ fn the_manifests_name_the_image_and_give_no_more_than_is_needed() {
         assert_eq!(given["runAsNonRoot"] == true, user != 0);
         assert_eq!(given["seccompProfile"]["type"], "RuntimeDefault");
         assert_eq!(spec["hostNetwork"] == true, component == "speaker");
-        for shared in ["hostPID", "hostIPC", "volumes"] {
+        for shared in ["hostPID", "hostIPC"] {
             assert_eq!(spec[shared], Value::Null, "{shared} of {component}");
         }
-        assert_eq!(container["volumeMounts"], Value::Null);
+        // Of the node a speaker has one directory of its own, in memory.
+        let paths = |list: &Value, path: &str| -> Vec<Value> {
+            let list = list.as_array().into_iter().flatten();
+            list.map(|one| one.pointer(path).unwrap().clone()).collect()
+        };
+        let own: &[&str] = if component == "speaker" {
+            &["/run/ironlb"]
+        } else {
+            &[]
+        };
+        assert_eq!(paths(&spec["volumes"], "/hostPath/path"), own);
+        assert_eq!(paths(&container["volumeMounts"], "/mountPath"), own);
     }
 }
 
@@ -318,6 +331,11 @@ impl<'a> Second<'a> {
                 "rw"
             },
         );
+        let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+        let mounts: Vec<&str> = mounts
+            .filter_map(|mount| mount["mountPath"].as_str())
+            .collect();
+        command.arg(mounts.join(" "));
         command.arg("setpriv").args(privileges).arg(binary);
         let arguments = container["args"].as_array().unwrap();
         command.args(arguments.iter().map(|argument| argument.as_str().unwrap()));
@@ -452,14 +470,15 @@ fn line<'a>(status: &'a str, name: &str) -> &'a str {
     found.unwrap().trim()
 }
 
-/// Mounts the volume where a pod has it, makes the root file system read-only, and becomes the rest of the arguments.
+/// Mounts the volume where a pod has it, makes directories of the node that it has too, makes the root file system read-only, and becomes the rest of the arguments.
 const ENTER: &str = r#"
-    volume=$1 mode=$2
-    shift 2
+    volume=$1 mode=$2 mounts=$3
+    shift 3
     mount --bind "$volume" /mnt
     mount -t tmpfs -o mode=755 tmpfs /run
     mkdir -p /var/run/secrets/kubernetes.io/serviceaccount
     mount --move /mnt /var/run/secrets/kubernetes.io/serviceaccount
+    for path in $mounts; do mkdir "$path"; done
     mount -o remount,bind,$mode /
     exec "$@"
 "#;

@@ -176,6 +176,67 @@ fn a_pool_in_error_at_a_restart_costs_no_service_its_address() {
 }
 
 #[test]
+fn a_configmap_that_is_no_yaml_when_speakers_restart_silences_only_those_without_a_memory() {
+    needs_the_lab!();
+    let product = alone();
+    let tenant = Tenant::new(&product, "memory", 29);
+    tenant.set_pool(&[&tenant.range_v6()]);
+    let api = product.cluster.api();
+    let config = |text: &str| {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "config", "namespace": NAMESPACE },
+            "data": { "config": text },
+        });
+        api.apply_object(&map).unwrap();
+    };
+    let address = tenant.v4(0);
+    config(&format!(
+        "address-pools:\n- {{name: remembered, protocol: layer2, auto-assign: false, addresses: [{address}/32]}}\n"
+    ));
+    tenant.pod("n1", "web", "a");
+    let asked = json!({ "metallb.io/address-pool": "remembered" });
+    tenant.annotated_service("web", &asked, &json!({}));
+    tenant.wait_for_address("web", address);
+    let nodes = ["n1", "n2", "n3"];
+    let restart = |with_memory: bool| {
+        for node in nodes {
+            let file = product
+                .cluster
+                .lab()
+                .directory()
+                .join(format!("last-good-{node}"));
+            let file = file.display().to_string();
+            let memory = ["--last-good", file.as_str()];
+            product.speaker(node).kill().unwrap();
+            product.start_speaker_with(node, if with_memory { &memory } else { &[] });
+        }
+        product.wait_until_ready();
+    };
+    restart(true);
+    tenant.wait_for_announcer_somewhere(address);
+    config("address-pools: [");
+    for node in nodes {
+        product
+            .speaker(node)
+            .wait_for_line("configuration: ", PATIENCE)
+            .unwrap();
+    }
+    restart(false);
+    tenant.wait_for_announcer(address, None);
+    restart(true);
+    tenant.wait_for_announcer_somewhere(address);
+    tenant.wait_until_served(address);
+    assert_eq!(tenant.addresses("web"), [address]);
+
+    // What was mended is in force, not what was remembered.
+    config("address-pools: []");
+    tenant.wait_for_announcer(address, None);
+    api.delete("v1/ConfigMap", NAMESPACE, "config").unwrap();
+    restart(false);
+}
+
+#[test]
 fn of_two_controllers_one_allocates_and_the_other_takes_over() {
     needs_the_lab!();
     let product = alone();

@@ -4,6 +4,7 @@
 //! the log, the metrics, an Event on the object and the ConfigurationState; the rest is in force.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::configuration_state::{self, Component};
+use crate::last_good::LastGood;
 use crate::sources::{CONFIGURATION, Update};
 use crate::{Barrier, Change, Metrics, ObjectName, Selection, Uids, follow};
 
@@ -33,10 +35,12 @@ enum Said {
 }
 
 /// The tasks that follow the configuration in `namespace` and tell it to `listener`, and the uids of its objects, by `Kind/name`.
+/// What was good last is kept in the file `last_good`, where one is named.
 pub(crate) fn start(
     client: &Client,
     namespace: &str,
     component: Component,
+    last_good: Option<PathBuf>,
     metrics: &Metrics,
     listener: mpsc::Sender<Update>,
 ) -> (JoinSet<()>, Uids<String>) {
@@ -66,7 +70,10 @@ pub(crate) fn start(
         uids.clone(),
         reported,
     ));
+    let (last_good, remembered) = last_good.map(LastGood::open).unzip();
     let gatherer = Gatherer {
+        last_good,
+        remembered: remembered.map(Arc::new).unwrap_or_default(),
         metrics: metrics.clone(),
         listener,
         errors,
@@ -194,6 +201,9 @@ struct Gatherer {
     barrier: Barrier,
     objects: Objects,
     in_force: Option<Arc<Config>>,
+    last_good: Option<LastGood>,
+    /// What was good when the process before this one ended.
+    remembered: Arc<Config>,
 }
 
 impl Gatherer {
@@ -214,11 +224,24 @@ impl Gatherer {
 
     fn take(&mut self, said: Said) {
         match said {
-            Said::Applied(object) => self.objects.apply(*object),
+            Said::Applied(object) => {
+                if let Some(last_good) = &mut self.last_good {
+                    last_good.apply(&object);
+                }
+                self.objects.apply(*object);
+            }
             Said::Undecodable(reference, labels, message) => {
+                if let Some(last_good) = &mut self.last_good {
+                    last_good.apply_undecodable(reference.clone());
+                }
                 self.objects.apply_undecodable(reference, labels, message);
             }
-            Said::Deleted(reference) => self.objects.delete(&reference),
+            Said::Deleted(reference) => {
+                if let Some(last_good) = &mut self.last_good {
+                    last_good.delete(&reference);
+                }
+                self.objects.delete(&reference);
+            }
             Said::Read(kind) => {
                 self.barrier.read(kind.name());
             }
@@ -227,14 +250,25 @@ impl Gatherer {
 
     /// Puts what is known now in force. An error when nobody listens any more.
     async fn lower(&mut self) -> Result<(), mpsc::error::SendError<Update>> {
-        let (objects, last_good) = (
+        let in_force = self.in_force.clone();
+        let (objects, before) = (
             self.objects.clone(),
-            self.in_force.clone().unwrap_or_default(),
+            in_force.unwrap_or_else(|| Arc::clone(&self.remembered)),
         );
+        let mut last_good = self.last_good.take();
         // Milliseconds with a thousand pools: too long for a thread that answers ARP requests.
-        let lowered = tokio::task::spawn_blocking(move || lower(&objects, &last_good)).await;
-        let Lowered { config, errors } = match lowered {
-            Ok(lowered) => lowered,
+        let lowered = tokio::task::spawn_blocking(move || {
+            let lowered = lower(&objects, &before);
+            if let Some(last_good) = &mut last_good {
+                last_good.keep(&lowered.errors);
+            }
+            (lowered, last_good)
+        });
+        let Lowered { config, errors } = match lowered.await {
+            Ok((lowered, last_good)) => {
+                self.last_good = last_good;
+                lowered
+            }
             Err(error) => {
                 tracing::error!(%error, "the configuration could not be judged; the last one stays in force");
                 self.metrics.update_errors.inc();
@@ -282,7 +316,7 @@ impl Gatherer {
 }
 
 /// All sources of configuration.
-const KINDS: [ObjectKind; 7] = [
+pub(crate) const KINDS: [ObjectKind; 7] = [
     ObjectKind::IPAddressPool,
     ObjectKind::L2Advertisement,
     ObjectKind::BGPAdvertisement,

@@ -17,6 +17,7 @@ mod configuration_state;
 mod credential;
 mod event;
 mod follow;
+mod last_good;
 mod metrics;
 mod patience;
 pub mod sources;

@@ -1,6 +1,7 @@
 //! The watches that a controller or a speaker lives on, as one stream of updates.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ironlb_config::kinds;
@@ -191,11 +192,23 @@ impl Sources {
     }
 
     /// Watches the configuration in `namespace`, and says in the API whether `component` could use it. Gives the uids of its
-    /// objects, by `Kind/name`.
-    pub fn configuration(&mut self, namespace: &str, component: Component) -> Uids<String> {
+    /// objects, by `Kind/name`. With a file `last_good`, what is in error when the watch begins counts as what it was when
+    /// the last process ended.
+    pub fn configuration(
+        &mut self,
+        namespace: &str,
+        component: Component,
+        last_good: Option<PathBuf>,
+    ) -> Uids<String> {
         let listener = self.listener.clone();
-        let (mut tasks, uids) =
-            configuration::start(&self.client, namespace, component, &self.metrics, listener);
+        let (mut tasks, uids) = configuration::start(
+            &self.client,
+            namespace,
+            component,
+            last_good,
+            &self.metrics,
+            listener,
+        );
         self.tasks.spawn(async move {
             tasks.join_next().await;
         });

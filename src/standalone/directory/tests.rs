@@ -104,7 +104,9 @@ impl Folder {
             }
         }
         let is_anew = reading.configuration.is_some();
-        self.objects = reading.configuration.unwrap_or(self.objects.clone());
+        self.objects = reading
+            .configuration
+            .unwrap_or_else(|| self.objects.clone());
         let lowered = ironlb_config::lower(&self.objects, &self.config);
         self.directory.judge(&lowered.errors, is_anew);
         self.directory.keep();
