@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ironlb_lab::{eventually, eventually_ok, needs_the_lab};
+use ironlb_lab::{Error, eventually, eventually_ok, needs_the_lab};
 use serde_json::{Value, json};
 
 use crate::product::{NAMESPACE, PATIENCE, Product, Tenant, alone, shared};
@@ -144,7 +144,7 @@ fn a_node_that_is_excluded_or_has_no_network_answers_for_nothing() {
         })
         .unwrap();
         tenant.wait_until_served(address);
-        fate.turn();
+        fate.turn().unwrap();
         tenant.wait_for_announcer(address, Some(first));
         tenant.wait_until_served(address);
     }
@@ -155,38 +155,37 @@ struct Fate<'a>(&'a Product, &'static str);
 
 impl Fate<'_> {
     fn exclude(&self) {
-        self.label(json!(""));
+        self.label(json!("")).unwrap();
     }
 
     fn lose_network(&self) {
-        self.condition("True");
+        self.condition("True").unwrap();
     }
 
-    fn turn(&self) {
-        self.label(Value::Null);
-        self.condition("False");
+    fn turn(&self) -> Result<Value, Error> {
+        self.label(Value::Null)?;
+        self.condition("False")
     }
 
-    fn label(&self, value: Value) {
+    fn label(&self, value: Value) -> Result<Value, Error> {
         let labels = json!({ "node.kubernetes.io/exclude-from-external-load-balancers": value });
         let patch = json!({ "metadata": { "labels": labels } });
-        let api = self.0.cluster.api();
-        api.patch("v1/Node", "", self.1, &patch).unwrap();
+        self.0.cluster.api().patch("v1/Node", "", self.1, &patch)
     }
 
-    fn condition(&self, network_unavailable: &str) {
+    fn condition(&self, network_unavailable: &str) -> Result<Value, Error> {
         let status = json!({ "conditions": [
             { "type": "Ready", "status": "True" },
             { "type": "NetworkUnavailable", "status": network_unavailable },
         ] });
         let api = self.0.cluster.api();
-        api.patch_status("v1/Node", "", self.1, &status).unwrap();
+        api.patch_status("v1/Node", "", self.1, &status)
     }
 }
 
 impl Drop for Fate<'_> {
     fn drop(&mut self) {
-        self.turn();
+        let _ = self.turn();
     }
 }
 

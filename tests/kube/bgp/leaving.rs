@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-use ironlb_lab::{Host, eventually, needs_the_lab};
+use ironlb_lab::{Error, Host, eventually, needs_the_lab};
 use serde_json::{Value, json};
 
 use super::{ADDRESS, address_of, configured, every_node_is_used, peer, router, wait_for_paths};
@@ -58,7 +58,7 @@ fn a_cordoned_node_says_that_it_leaves_then_withdraws_and_comes_back_and_no_requ
     let state = &sessions["ipv4Unicast"]["peers"][&leaving]["state"];
     assert_eq!(state, "Established", "the session stays: {sessions:#}");
 
-    draining.uncordon("n1");
+    draining.uncordon("n1").unwrap();
     paths(&["n1", "n2", "n3"]);
     requests.go_on();
     let lost = requests.end();
@@ -88,22 +88,24 @@ impl<'a> Draining<'a> {
     /// As `kubectl cordon` does, and the controller of Kubernetes that makes a taint of it.
     fn cordon(&self, node: &str) {
         let taint = json!({ "key": UNSCHEDULABLE, "effect": "NoSchedule" });
-        let spec = json!({ "spec": { "unschedulable": true, "taints": [taint] } });
-        let api = self.0.cluster.api();
-        api.patch("v1/Node", "", node, &spec).unwrap();
+        let spec = json!({ "unschedulable": true, "taints": [taint] });
+        self.patch(node, &spec).unwrap();
     }
 
-    fn uncordon(&self, node: &str) {
-        let spec = json!({ "spec": { "unschedulable": null, "taints": null } });
+    fn uncordon(&self, node: &str) -> Result<Value, Error> {
+        self.patch(node, &json!({ "unschedulable": null, "taints": null }))
+    }
+
+    fn patch(&self, node: &str, spec: &Value) -> Result<Value, Error> {
         let api = self.0.cluster.api();
-        api.patch("v1/Node", "", node, &spec).unwrap();
+        api.patch("v1/Node", "", node, &json!({ "spec": spec }))
     }
 }
 
 impl Drop for Draining<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.uncordon("n1");
+            let _ = self.uncordon("n1");
         }
         self.restart(&[]);
     }
