@@ -91,6 +91,52 @@ fn graceful_restart_of_a_peer_cannot_be_changed() {
         .unwrap();
 }
 
+/// What docs/migrating-from-metallb.md does to the definition of BGPPeers.
+const WITHOUT_CONVERSION: &str = r#"[{"op":"remove","path":"/spec/conversion"}]"#;
+
+#[test]
+fn peers_under_a_definition_of_metallb_are_read_again_once_its_webhook_is_taken_out() {
+    needs_the_lab!();
+    let document = include_str!("../../docs/migrating-from-metallb.md");
+    assert!(document.contains(WITHOUT_CONVERSION));
+    let cluster = &shared().cluster;
+    let definitions = include_str!("../../deploy/crds/crds.yaml").split("---\n");
+    let mut peers = definitions.filter(|one| one.contains("name: bgppeers.metallb.io"));
+    // In a group of its own, so that it is in nobody's way.
+    let ours = peers
+        .next()
+        .unwrap()
+        .replace("metallb.io", "migrating.example");
+    let webhook = "  conversion:\n    strategy: Webhook\n    webhook:\n      conversionReviewVersions: [v1]\n      \
+                   clientConfig: {service: {name: gone, namespace: default, path: /convert}}\n  versions:\n";
+    let theirs = ours.replacen("  versions:\n", webhook, 1);
+    let file = cluster.lab().directory().join("migrating.yaml");
+    let name = "bgppeers.migrating.example";
+    let strategy = || {
+        let path = "jsonpath={.spec.conversion.strategy}";
+        cluster.kubectl(&["get", "crd", name, "-o", path]).unwrap()
+    };
+    // As Helm does it, which leaves no note of what it applied.
+    std::fs::write(&file, theirs).unwrap();
+    let file_name = file.to_str().unwrap();
+    cluster.kubectl(&["create", "-f", file_name]).unwrap();
+    assert_eq!(strategy(), "Webhook");
+    let patch = [
+        "patch",
+        "crd",
+        name,
+        "--type=json",
+        "-p",
+        WITHOUT_CONVERSION,
+    ];
+    cluster.kubectl(&patch).unwrap();
+    assert_eq!(strategy(), "None");
+    std::fs::write(&file, ours).unwrap();
+    cluster.kubectl(&["apply", "-f", file_name]).unwrap();
+    assert_eq!(strategy(), "None");
+    cluster.kubectl(&["delete", "crd", name]).unwrap();
+}
+
 #[test]
 fn a_peer_written_under_the_older_version_is_read_under_the_newer() {
     needs_the_lab!();
