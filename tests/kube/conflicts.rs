@@ -23,7 +23,7 @@ fn a_write_that_meets_a_conflict_is_made_again_once_for_each_newer_version() {
     tenant.service("web", &json!({}));
     tenant.wait_for_address("web", tenant.v4(0));
     assert_eq!(product.proxy.meddled() - before, 10);
-    let writes = settled(&product, "conflict/web");
+    let writes = accepted(&product, "conflict/web");
     let answers: Vec<u16> = writes.iter().map(|write| write.answer).collect();
     assert_eq!(answers, [[409; 10].as_slice(), &[200]].concat());
     each_on_a_version_of_its_own(&writes);
@@ -46,7 +46,7 @@ fn a_write_that_meets_a_conflict_is_decided_anew_on_what_is_there_now() {
     product.proxy.meddle(patch, 1);
     tenant.service("web", &json!({}));
     tenant.wait_for_address("web", asked);
-    let answers: Vec<u16> = settled(&product, "anew/web")
+    let answers: Vec<u16> = accepted(&product, "anew/web")
         .iter()
         .map(|write| write.answer)
         .collect();
@@ -67,7 +67,7 @@ fn an_address_that_is_restored_against_conflicts_goes_to_nobody_else() {
     tenant.wait_for_address("web", address);
     tenant.service("greedy", &json!({}));
     tenant.wait_until_told("greedy", "AllocationFailed");
-    settled(&product, "restored/web");
+    accepted(&product, "restored/web");
 
     product.proxy.meddle(json!({}), 5);
     let api = product.cluster.api();
@@ -77,7 +77,7 @@ fn an_address_that_is_restored_against_conflicts_goes_to_nobody_else() {
             .unwrap();
         tenant.wait_for_address("web", address);
     }
-    let writes = settled(&product, "restored/web");
+    let writes = accepted(&product, "restored/web");
     each_on_a_version_of_its_own(&writes);
     let conflicts = writes.iter().filter(|write| write.answer == 409).count();
     assert_eq!(conflicts, 5, "{writes:?}");
@@ -108,6 +108,7 @@ fn a_service_that_somebody_changes_all_the_time_gets_what_its_last_version_asks_
     }
     let last = tenant.v4(if changes.is_multiple_of(2) { 2 } else { 3 });
     tenant.wait_for_address("web", last);
+    // The last of them may be in vain, when what another asked for meanwhile is there already.
     let writes = settled(&product, "storm/web");
     each_on_a_version_of_its_own(&writes);
     // A write for each of the other's changes, one for each that it undid by being late, and no more.
@@ -167,16 +168,21 @@ fn a_conflict_that_is_none_is_not_met_in_a_loop() {
     assert!(writes().len() <= 2 * 5, "{:?}", writes());
 }
 
-/// The writes of a Service's status, once no more of them come.
-fn settled(product: &Product, service: &str) -> Vec<StatusWrite> {
-    let of_service = || product.proxy.status_writes(service);
+/// The writes of a Service's status, once the last was accepted and no more of them come.
+fn accepted(product: &Product, service: &str) -> Vec<StatusWrite> {
     eventually("the last write was accepted", PATIENCE, || {
-        of_service().last().is_some_and(|write| write.answer == 200)
+        let writes = product.proxy.status_writes(service);
+        writes.last().is_some_and(|write| write.answer == 200)
     })
     .unwrap();
-    let (mut writes, mut since) = (of_service(), Instant::now());
+    settled(product, service)
+}
+
+/// The writes of a Service's status, once no more of them come.
+fn settled(product: &Product, service: &str) -> Vec<StatusWrite> {
+    let (mut writes, mut since) = (product.proxy.status_writes(service), Instant::now());
     while since.elapsed() < Duration::from_millis(500) {
-        let now = of_service();
+        let now = product.proxy.status_writes(service);
         if now != writes {
             (writes, since) = (now, Instant::now());
         }
