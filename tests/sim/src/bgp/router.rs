@@ -2,19 +2,20 @@
 //!
 //! A state machine like the cores: told what happens, it says what it does ([`Act`]). It is as strict as a router may be.
 
+mod ending;
 mod neighbour;
+mod opening;
 mod session;
 mod traits;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ironlb_bgp::wire::{
-    AfiSafi, Capabilities, GracefulRestart, Notification, Open, Reason, RefreshKind, RouteRefresh,
-};
+use ironlb_bgp::wire::{AfiSafi, Notification, Open, Reason, RefreshKind, RouteRefresh};
 use ironlb_model::{Family, Time};
 
+use ending::End;
 pub use neighbour::Neighbour;
 use session::Phase;
 pub use session::Session;
@@ -68,22 +69,6 @@ pub enum Act {
     /// Something is not as it must be.
     Found(&'static str, String),
 }
-
-/// Why a session ends.
-#[derive(Debug)]
-enum End {
-    /// The connection broke.
-    Lost,
-    /// The node said so.
-    Heard(Notification),
-    /// We say so.
-    Said(Notification),
-    /// We say so, and keep nothing.
-    Final(Notification),
-    /// The node has restarted, and is here with another connection.
-    Replaced,
-}
-
 impl Router {
     /// The router `number`, running.
     pub fn new(number: u8, traits: Traits) -> Self {
@@ -300,42 +285,6 @@ impl Router {
         sessions.any(|session| session.node == node && (session.is_up() || session.dialled))
     }
 
-    fn open_message(&self, now: Time) -> Open {
-        let Traits {
-            asn,
-            hold_time,
-            families,
-            ..
-        } = &self.traits;
-        let restart = |restart_time| GracefulRestart {
-            restarting: self.restarting.is_some_and(|until| now < until),
-            notification: self.traits.keeps_over_notification,
-            restart_time,
-            families: families
-                .iter()
-                .map(|family| (AfiSafi::from(*family), true))
-                .collect(),
-        };
-        Open {
-            asn: *asn,
-            hold_time: *hold_time,
-            router_id: self.id,
-            capabilities: Capabilities {
-                multiprotocol: families
-                    .iter()
-                    .map(|family| AfiSafi::from(*family))
-                    .collect(),
-                route_refresh: true,
-                extended_next_hop: [(AfiSafi::IPV4_UNICAST, 2)].into(),
-                extended_message: self.traits.extended_message,
-                graceful_restart: self.traits.restart_time.map(restart),
-                four_octet_as: self.traits.four_octet_as.then_some(*asn),
-                enhanced_route_refresh: self.traits.enhanced_refresh,
-                ..Capabilities::default()
-            },
-        }
-    }
-
     fn heard(&mut self, now: Time, pipe: u64, said: session::Said) {
         let Some(session) = self.sessions.get_mut(&pipe) else {
             return;
@@ -368,81 +317,6 @@ impl Router {
             session::Said::Notification(notification) => {
                 self.end(now, pipe, &End::Heard(notification));
                 self.acts.push(Act::Close(pipe));
-            }
-        }
-    }
-
-    fn opened(&mut self, now: Time, pipe: u64, theirs: Open) {
-        let Some(session) = self.sessions.get_mut(&pipe) else {
-            return;
-        };
-        let node = session.node;
-        if !session.opened(theirs.clone()) {
-            let reason = Notification::new(Reason::UNSUPPORTED_CAPABILITY);
-            return self.close(now, pipe, End::Said(reason));
-        }
-        let Some(stays) = self.collide(now, pipe, &theirs) else {
-            return;
-        };
-        for other in stays {
-            self.close(now, other, End::Said(Notification::new(Reason::COLLISION)));
-        }
-        self.check_restart(node, &theirs);
-        let mut bytes = Vec::new();
-        ironlb_bgp::wire::encode_keepalive(&mut bytes);
-        self.acts.push(Act::Send(pipe, bytes));
-    }
-
-    /// RFC 4271 §6.8: which connections have to go for this one; `None` when it is the one.
-    fn collide(&mut self, now: Time, pipe: u64, theirs: &Open) -> Option<Vec<u64>> {
-        let (node, dialled) = self
-            .sessions
-            .get(&pipe)
-            .map(|one| (one.node, one.dialled))?;
-        let others = self.sessions.iter();
-        let others = others.filter(|(other, one)| **other != pipe && one.node == node);
-        let found: Vec<(u64, bool, bool)> = others
-            .filter(|(_, one)| one.phase != Phase::Open)
-            .map(|(other, one)| (*other, one.is_up(), one.knows_restart()))
-            .collect();
-        let we_win = (self.id, self.traits.asn) > (theirs.router_id, theirs.asn);
-        let mut losing = Vec::new();
-        for (other, up, knows_restart) in found {
-            if up && knows_restart && !dialled {
-                self.end(now, other, &End::Replaced);
-                self.acts.push(Act::Close(other));
-            } else if up || we_win != dialled {
-                self.close(now, pipe, End::Said(Notification::new(Reason::COLLISION)));
-                return None;
-            } else {
-                losing.push(other);
-            }
-        }
-        Some(losing)
-    }
-
-    /// A node whose routes are kept must say that it went on forwarding (RFC 4724 §4.2); else they go.
-    fn check_restart(&mut self, node: NodeAddress, theirs: &Open) {
-        let restart = theirs.capabilities.graceful_restart.as_ref();
-        let forwarded =
-            |family: Family| restart.and_then(|one| one.families.get(&family.into()).copied());
-        let Some(neighbour) = self.neighbours.get_mut(&node) else {
-            return;
-        };
-        let families: BTreeSet<Family> = neighbour.stale().map(told::family_of).collect();
-        for family in families {
-            match forwarded(family) {
-                Some(true) => {}
-                Some(false) => {
-                    let why = format!("{theirs:?}");
-                    self.found(
-                        "a node that restarts goes on forwarding, and says so",
-                        node,
-                        &why,
-                    );
-                    return;
-                }
-                None => neighbour.sweep(family),
             }
         }
     }
@@ -485,67 +359,6 @@ impl Router {
             let mut bytes = Vec::new();
             ironlb_bgp::wire::encode_keepalive(&mut bytes);
             self.acts.push(Act::Send(pipe, bytes));
-        }
-    }
-
-    fn tick_stale(&mut self, now: Time, node: NodeAddress) {
-        let up = self.session(node).is_some();
-        let Some(neighbour) = self.neighbours.get_mut(&node) else {
-            return;
-        };
-        if neighbour.stale_until.is_none_or(|until| until > now) {
-            return;
-        }
-        neighbour.stale_until = None;
-        let left = neighbour.stale().count();
-        neighbour.routes.retain(|_, (_, stale)| !*stale);
-        if up && left > 0 {
-            self.found(
-                "End-of-RIB comes",
-                node,
-                &format!("{left} routes were stale"),
-            );
-        }
-    }
-
-    /// Ends a session with a NOTIFICATION.
-    fn close(&mut self, now: Time, pipe: u64, end: End) {
-        if let End::Said(notification) | End::Final(notification) = &end {
-            let mut bytes = Vec::new();
-            notification.encode(&mut bytes);
-            self.acts.push(Act::Send(pipe, bytes));
-        }
-        self.end(now, pipe, &end);
-        self.acts.push(Act::Close(pipe));
-    }
-
-    fn end(&mut self, now: Time, pipe: u64, end: &End) {
-        let Some(session) = self.sessions.remove(&pipe) else {
-            return;
-        };
-        if !session.is_up() {
-            return;
-        }
-        self.acts.push(Act::Session(session.node, false));
-        let neighbour = self.neighbours.entry(session.node).or_default();
-        let over_notification = session.keeps_over_notification();
-        let keeps = match end {
-            End::Lost | End::Replaced => true,
-            End::Heard(one) | End::Said(one) => over_notification && !one.is_hard_reset(),
-            End::Final(_) => false,
-        };
-        match session.restart().filter(|_| keeps) {
-            Some(restart) => {
-                // What was stale already was not announced again.
-                neighbour.routes.retain(|_, (_, stale)| !*stale);
-                let families = &restart.families;
-                let kept = |prefix| families.contains_key(&told::family_of(prefix).into());
-                neighbour.routes.retain(|prefix, _| kept(*prefix));
-                neighbour.mark(|_| true);
-                let time = Duration::from_secs(restart.restart_time.into());
-                neighbour.stale_until = Some(now + time);
-            }
-            None => neighbour.forget(),
         }
     }
 
