@@ -51,6 +51,9 @@ impl<'a> Rules<'a> {
         {
             return Err("it asks for other addresses".to_owned());
         }
+        if self.is_in_doubt(service, ips) {
+            return Ok(());
+        }
         let from = service.allocated_from.as_deref();
         let held = from.and_then(|name| self.config.pools.get(name));
         let held = held.filter(|_| self.is_held(service, ips));
@@ -58,6 +61,20 @@ impl<'a> Rules<'a> {
             Some(pool) => self.permit_pool(service, pool, ips),
             None => Err("they are not in one pool".to_owned()),
         }
+    }
+
+    /// Whether a Service has addresses of which nobody can say whose they are: one of them is in no pool that could be read, and
+    /// may be of one that could not.
+    fn is_in_doubt(&self, service: &Service, ips: &[IpAddr]) -> bool {
+        let unread = &self.config.pools_in_error.labels;
+        let may_be_from = match service.allocated_from.as_deref() {
+            Some(from) => unread.contains_key(from) && !self.holds_on(from),
+            None => !unread.is_empty(),
+        };
+        let outside = ips.iter().any(|ip| self.pool_of(*ip).is_none());
+        let asked = requested_pool(service);
+        let asks_for_it = asked.is_none_or(|asked| unread.contains_key(asked));
+        may_be_from && outside && asks_for_it && ips == addresses(service)
     }
 
     /// Whether a Service without addresses could have some, while others hold what they hold.
@@ -100,6 +117,11 @@ impl<'a> Rules<'a> {
         wants_two && usable_addresses(pool).any(|ip| Family::of(ip) == other && free(&ip))
     }
 
+    /// The pools.
+    pub fn pools(&self) -> impl Iterator<Item = &'a Pool> {
+        self.config.pools.values()
+    }
+
     /// The pool that has `ip`.
     pub fn pool_of(&self, ip: IpAddr) -> Option<&'a Pool> {
         let has = |pool: &&Pool| pool.ranges.iter().any(|range| range.contains(ip));
@@ -120,7 +142,7 @@ impl<'a> Rules<'a> {
         if !service.is_ours(self.class) {
             return Err("it is not ours".to_owned());
         }
-        if self.config.pools.is_empty() {
+        if self.config.pools.is_empty() && self.config.pools_in_error.is_empty() {
             return Err("there is no pool".to_owned());
         }
         if service.cluster_ips.is_empty() {
@@ -134,7 +156,14 @@ impl<'a> Rules<'a> {
     }
 
     fn permit_pool(&self, service: &Service, pool: &Pool, ips: &[IpAddr]) -> Result<(), String> {
-        if requested_pool(service).is_some_and(|asked| *asked != *pool.name) {
+        // Of a pool that could not be read it may have been promised an address, and keeps what it has until then.
+        let unread = &self.config.pools_in_error.labels;
+        let keeps = ips.iter().all(|ip| addresses(service).contains(ip));
+        let other = |asked: &str| {
+            let waits = keeps && unread.contains_key(asked);
+            *asked != *pool.name && !waits
+        };
+        if requested_pool(service).is_some_and(other) {
             return Err("it asks for another pool".to_owned());
         }
         if !self.serves(pool, service) {
@@ -282,14 +311,16 @@ pub fn wish(service: &Service) -> Wish {
     }
 }
 
-fn requested_pool(service: &Service) -> Option<&str> {
+/// The pool that a Service asks for.
+pub fn requested_pool(service: &Service) -> Option<&str> {
     service
         .requested_pool
         .as_deref()
         .filter(|name| !name.is_empty())
 }
 
-fn families(service: &Service) -> BTreeSet<Family> {
+/// The families of a Service's cluster IPs.
+pub fn families(service: &Service) -> BTreeSet<Family> {
     service
         .cluster_ips
         .iter()
@@ -323,7 +354,7 @@ fn has_room(pool: &Pool, service: &Service, free: impl Fn(&IpAddr) -> bool) -> b
 }
 
 /// Every address that a pool may give out. Pools are small here.
-fn usable_addresses(pool: &Pool) -> impl Iterator<Item = IpAddr> {
+pub fn usable_addresses(pool: &Pool) -> impl Iterator<Item = IpAddr> {
     let all = pool.ranges.iter().flat_map(|range| {
         let numbers = range.first_number()..=range.last_number();
         numbers.map(|number| ironlb_model::addr::address(range.family(), number))

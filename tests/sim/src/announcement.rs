@@ -13,27 +13,51 @@ use ironlb_model::{
 use crate::allocation::addresses;
 use crate::watch::Seen;
 
+/// What the processes are started with, as far as it decides.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--lb-class` of controller and speakers.
+    pub class: Option<String>,
+    /// `--ignore-exclude-lb` of the speakers.
+    pub ignore_exclude_label: bool,
+    /// `--drain-taint` of the speakers.
+    pub drain_taints: BTreeSet<String>,
+}
+
 /// The rules, as they follow from what was seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     seen: &'a Seen,
-    class: Option<&'a str>,
-    ignore_exclude_label: bool,
+    flags: &'a Flags,
+}
+
+/// The pool that an address is from, as far as advertisements see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source<'a> {
+    /// Its name.
+    pub name: &'a Name,
+    /// Its labels.
+    pub labels: &'a Labels,
+}
+
+impl Flags {
+    /// Whether a node is taken out of load balancing, by its label or by a taint.
+    pub fn exclude(&self, node: &Node) -> bool {
+        let labelled = node.is_excluded() && !self.ignore_exclude_label;
+        let mut taints = node.taints.iter();
+        labelled || taints.any(|taint| self.drain_taints.contains(taint))
+    }
 }
 
 impl<'a> Rules<'a> {
     /// The rules of a world.
-    pub const fn of(seen: &'a Seen, class: Option<&'a str>, ignore_exclude_label: bool) -> Self {
-        Self {
-            seen,
-            class,
-            ignore_exclude_label,
-        }
+    pub const fn of(seen: &'a Seen, flags: &'a Flags) -> Self {
+        Self { seen, flags }
     }
 
     /// The Services of ours whose status has `ip`.
     pub fn holders(&self, ip: IpAddr) -> impl Iterator<Item = &'a Service> {
-        let class = self.class;
+        let class = self.flags.class.as_deref();
         let services = self.seen.services.values();
         services.filter(move |service| service.is_ours(class) && addresses(service).contains(&ip))
     }
@@ -49,7 +73,7 @@ impl<'a> Rules<'a> {
         ip: IpAddr,
         kept: bool,
     ) -> Result<(), &'static str> {
-        if !service.is_ours(self.class) {
+        if !self.is_ours(service) {
             return Err("the Service is not ours");
         }
         if !addresses(service).contains(&ip) {
@@ -113,19 +137,25 @@ impl<'a> Rules<'a> {
     }
 
     /// The pool that `service` has `ip` from: the one that has the address; else the one that the Service was given it
-    /// from, when that holds on to what it has given (`onRemoval: Hold`).
-    pub fn pool_of(&self, service: &Service, ip: IpAddr) -> Option<&'a Pool> {
-        let pools = &self.seen.config.as_deref()?.pools;
+    /// from, when that holds on to what it has given (`onRemoval: Hold`), or could never be read.
+    pub fn pool_of(&self, service: &Service, ip: IpAddr) -> Option<Source<'a>> {
+        let config = self.seen.config.as_deref()?;
+        let pools = &config.pools;
         let has = |pool: &&Pool| pool.ranges.iter().any(|range| range.contains(ip));
-        let from = || pools.get(service.allocated_from.as_deref()?);
+        let from = service.allocated_from.as_deref();
         let holds = |pool: &&Pool| pool.on_removal == OnRemoval::Hold;
-        pools.values().find(has).or_else(|| from().filter(holds))
+        let holding = || pools.get(from?).filter(holds);
+        let unread = || config.pools_in_error.labels.get_key_value(from?);
+        let pool = pools.values().find(has).or_else(holding);
+        let read = pool.map(|pool| (&pool.name, &pool.labels));
+        let source = read.or_else(unread);
+        source.map(|(name, labels)| Source { name, labels })
     }
 
     /// The L2Advertisements for the addresses of `pool` that `service` holds.
     pub fn advertisements(
         &self,
-        pool: &'a Pool,
+        pool: Source<'a>,
         service: &Service,
     ) -> impl Iterator<Item = &'a L2Advertisement> {
         let all = self
@@ -134,13 +164,14 @@ impl<'a> Rules<'a> {
             .iter()
             .flat_map(|config| config.l2_advertisements.values());
         all.filter(move |advertisement| {
-            advertisement.pools.selects(pool) && advertisement.selects_service(&service.labels)
+            advertisement.pools.selects_by(pool.name, pool.labels)
+                && advertisement.selects_service(&service.labels)
         })
     }
 
     fn permit_node(&self, node: &Node) -> Result<(), &'static str> {
-        if node.is_excluded() && !self.ignore_exclude_label {
-            return Err("the node is labelled to be left out");
+        if self.flags.exclude(node) {
+            return Err("the node is to be left out, by its label or a taint");
         }
         if node.network_unavailable {
             return Err("the node's network is unavailable");
@@ -150,7 +181,7 @@ impl<'a> Rules<'a> {
 
     /// Whether a Service is ours to announce.
     pub fn is_ours(&self, service: &Service) -> bool {
-        service.is_ours(self.class)
+        service.is_ours(self.flags.class.as_deref())
     }
 
     /// The nodes on which an endpoint of `service` serves; `None` among them for one of which it is not known.
@@ -190,7 +221,7 @@ impl<'a> Rules<'a> {
         &self,
         node: &Node,
         service: &Service,
-        pool: &'a Pool,
+        pool: Source<'a>,
     ) -> Result<(), &'static str> {
         let labels: &Labels = &node.labels;
         let advertisements: Vec<_> = self.advertisements(pool, service).collect();

@@ -11,6 +11,8 @@ use ironlb_model::{
     Config, EndpointSlice, Ingress, Name, Namespace, Node, Service, ServiceKey, SliceKey,
 };
 
+use crate::written::Written;
+
 /// What is watched as one stream: order holds within a kind, not between kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -58,7 +60,7 @@ impl Key {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
     /// The configuration.
-    Config(Arc<Config>),
+    Config(Arc<Written>),
     /// A namespace.
     Namespace(Namespace),
     /// A node.
@@ -135,12 +137,17 @@ impl Api {
         self.objects.get(key)
     }
 
-    /// The configuration.
-    pub fn config(&self) -> Arc<Config> {
+    /// The configuration, errors included.
+    pub fn written(&self) -> Arc<Written> {
         match self.objects.get(&Key::Config) {
-            Some(Object::Config(config)) => Arc::clone(config),
+            Some(Object::Config(written)) => Arc::clone(written),
             _ => Arc::default(),
         }
+    }
+
+    /// The configuration as its users mean it.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.written().config)
     }
 
     /// A Service.

@@ -62,7 +62,7 @@ pub fn service(rng: &mut Rng, profile: &Profile, key: ServiceKey, now: i64) -> S
     service.created = Some(now);
     service.labels = labels(rng, "app", ["web", "db"]);
     service.selector = Labels::from([("app".to_owned(), service.key.name.to_string())]);
-    service.class.clone_from(&profile.class);
+    service.class.clone_from(&profile.flags.class);
     service.ports = ports(rng);
     family_policy(rng, profile, &mut service);
     if rng.chance(30) {
@@ -231,7 +231,10 @@ pub fn pool(rng: &mut Rng, habits: &Habits, name: Name, ranges: Vec<Range>) -> P
             true => OnRemoval::Hold,
             false => OnRemoval::Move,
         },
-        cool_down: Duration::ZERO,
+        cool_down: match rng.chance(30) {
+            true => Duration::from_secs(*rng.pick(&[2, 10, 40]).unwrap_or(&10)),
+            false => Duration::ZERO,
+        },
     }
 }
 
@@ -306,6 +309,16 @@ fn preferred_nodes(rng: &mut Rng) -> Vec<PreferredNodes> {
         weight: u8::try_from(1 + rng.below(100)).unwrap_or(1),
         nodes: selector(rng, "zone", ["a", "b"]),
     }]
+}
+
+/// What a node says of its addresses: nothing, or one that a pool may have.
+pub fn node_addresses(rng: &mut Rng) -> Vec<IpAddr> {
+    let families = Family::ALL.into_iter().filter(|_| rng.chance(25));
+    let families: Vec<Family> = families.collect();
+    families
+        .into_iter()
+        .map(|family| any_address(rng, family))
+        .collect()
 }
 
 fn any_address(rng: &mut Rng, family: Family) -> IpAddr {

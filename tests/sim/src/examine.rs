@@ -13,38 +13,100 @@ use ironlb_model::config::Election;
 use ironlb_model::{Family, Mac, Name, Service};
 
 use crate::allocation::{self, Holders, addresses};
-use crate::announcement::{self, announcing_links};
-use crate::cluster::{Cluster, Counts, Violation, examiner};
+use crate::announcement::{self, Flags, announcing_links};
+use crate::cluster::{Cluster, Common, Counts, Violation, examiner};
 use crate::draw;
 use crate::lan::machine_of;
 use crate::watch::Seen;
 
 /// Looks at everything.
 pub fn examine(cluster: &mut Cluster) -> Result<(), Violation> {
-    let world = world(cluster);
-    examine_addresses(cluster, &world);
+    let views = Views::of(cluster);
+    examine_addresses(cluster, &views.leader);
     let answers = ask_for_everything(cluster)?;
-    examine_answers(cluster, &world, &answers);
+    examine_answers(cluster, &views, &answers);
     examine_reports(cluster, &answers);
     examine_clients(cluster, &answers);
-    routes::examine(cluster, &world);
+    for (machine, world) in views.speakers.iter().enumerate() {
+        routes::examine(cluster, world, machine);
+    }
     cluster.violation().cloned().map_or(Ok(()), Err)
 }
 
 /// Who answered for an address, and where: the machines by segment, with the Ethernet addresses that they gave.
 type Answers = BTreeMap<IpAddr, BTreeMap<usize, Vec<Mac>>>;
 
-/// The API server's store, as one who has seen all of it sees it.
-fn world(cluster: &Cluster) -> Seen {
-    let mut seen = Seen::default();
-    for object in cluster.api.objects() {
-        seen.apply(object);
+/// The API server's store, as those see it who have seen all of it. Of what cannot be read each knows what it read last.
+struct Views {
+    /// The controller that leads.
+    leader: Seen,
+    /// The speakers, by machine.
+    speakers: Vec<Seen>,
+    /// Whether something cannot be read.
+    in_error: bool,
+}
+
+impl Views {
+    fn of(cluster: &Cluster) -> Self {
+        let mut world = Seen::default();
+        for object in cluster.api.objects() {
+            world.apply(object);
+        }
+        let view = |common: Option<&Common>| {
+            let own = common.and_then(|common| common.informer.seen.config.clone());
+            let config = own.or_else(|| world.config.clone());
+            Seen {
+                config,
+                ..world.clone()
+            }
+        };
+        let controllers = cluster.controllers.iter().map(|host| &host.common);
+        let leader = controllers.into_iter().find(|common| common.alive);
+        Self {
+            leader: view(leader),
+            speakers: cluster
+                .speakers
+                .iter()
+                .map(|host| view(Some(&host.common).filter(|common| common.alive)))
+                .collect(),
+            in_error: !cluster.api.written().errors.is_empty(),
+        }
     }
-    seen
+
+    /// Whether an address is, for a speaker, of a pool that it could never read.
+    fn cannot_read(&self, flags: &Flags, ip: IpAddr) -> bool {
+        self.speakers.iter().any(|seen| {
+            let rules = announcement::Rules::of(seen, flags);
+            let mut pools = rules.holders(ip).filter_map(|one| rules.pool_of(one, ip));
+            let config = seen.config.as_ref();
+            pools.any(|pool| config.is_some_and(|config| config.pools_in_error.has(pool.name)))
+        })
+    }
+
+    /// Whether all speakers know the same of an address: where they do not, each elects by what it read last.
+    fn agree_on(&self, flags: &Flags, ip: IpAddr) -> bool {
+        let known = |seen: &Seen| {
+            let rules = announcement::Rules::of(seen, flags);
+            let of_service = |service: &Service| {
+                let pool = rules.pool_of(service, ip)?;
+                let advertisements = rules.advertisements(pool, service);
+                Some((
+                    pool.name.clone(),
+                    advertisements.cloned().collect::<Vec<_>>(),
+                ))
+            };
+            rules.holders(ip).map(of_service).collect::<Vec<_>>()
+        };
+        let mut all = self.speakers.iter().map(known);
+        let Some(first) = all.next().filter(|_| self.in_error) else {
+            return true;
+        };
+        first.iter().all(Option::is_some) && all.all(|other| other == first)
+    }
 }
 
 fn examine_addresses(cluster: &mut Cluster, world: &Seen) {
-    let class = cluster.profile.class.clone();
+    let class = cluster.profile.flags.class.clone();
     let class = class.as_deref();
     let Some(rules) = allocation::Rules::of(world, class) else {
         return;
@@ -113,20 +175,24 @@ fn ask_for_everything(cluster: &mut Cluster) -> Result<Answers, Violation> {
     Ok(answers)
 }
 
-fn examine_answers(cluster: &mut Cluster, world: &Seen, answers: &Answers) {
-    let class = cluster.profile.class.clone();
-    let rules = announcement::Rules::of(
-        world,
-        class.as_deref(),
-        cluster.profile.ignore_exclude_label,
-    );
+fn examine_answers(cluster: &mut Cluster, views: &Views, answers: &Answers) {
+    let Some(world) = views.speakers.first() else {
+        return;
+    };
+    let flags = cluster.profile.flags.clone();
+    let rules = announcement::Rules::of(world, &flags);
     let mut owners = BTreeMap::new();
     for ip in draw::universe() {
+        if !views.agree_on(&flags, ip) {
+            cluster.counts.unknown += 1;
+            continue;
+        }
         let none = BTreeMap::new();
         let heard = answers.get(&ip).unwrap_or(&none);
         match judge_answers(cluster, &rules, ip, heard) {
             Ok(Some(owner)) => {
                 cluster.counts.answered += 1;
+                cluster.counts.in_error += u64::from(views.cannot_read(&flags, ip));
                 owners.insert(ip, owner);
             }
             Ok(None) => {}

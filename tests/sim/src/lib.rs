@@ -27,6 +27,7 @@ pub mod profile;
 pub mod rng;
 pub mod schedule;
 pub mod watch;
+pub mod written;
 
 use std::fmt::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,9 +1,11 @@
 //! What kind of cluster a seed is about: how large, how slow, how unlucky.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ironlb_model::Family;
 
+use crate::announcement::Flags;
 use crate::rng::Rng;
 
 /// Drawn once, before anything happens.
@@ -15,10 +17,8 @@ pub struct Profile {
     pub segments: usize,
     /// The families of cluster IPs, the primary one first.
     pub families: Vec<Family>,
-    /// `--lb-class` of controller and speakers.
-    pub class: Option<String>,
-    /// `--ignore-exclude-lb` of the speakers.
-    pub ignore_exclude_label: bool,
+    /// What the processes are started with.
+    pub flags: Flags,
     /// How often: changes and faults, then rest, then the examination.
     pub rounds: u64,
     /// Changes by users in a round.
@@ -36,6 +36,8 @@ pub struct Profile {
     pub loss: u64,
     /// Whether the API server clears the status of a Service that ceases to be a LoadBalancer.
     pub clears_status: bool,
+    /// Whether its users write pools and advertisements that cannot be read.
+    pub breaks: bool,
     /// What its users like to write.
     pub habits: Habits,
 }
@@ -78,8 +80,7 @@ impl Profile {
             machines: 3 + usize::try_from(rng.below(3)).unwrap_or(0),
             segments: 1 + usize::from(rng.chance(45)) + usize::from(rng.chance(20)),
             families: draw_families(rng),
-            class: rng.chance(25).then(|| "ironlb.example/lan".to_owned()),
-            ignore_exclude_label: rng.chance(10),
+            flags: draw_flags(rng),
             rounds: 3,
             changes: 25 + rng.below(60),
             faults: if rng.chance(25) {
@@ -92,8 +93,20 @@ impl Profile {
             elected: rng.chance(80),
             loss: if rng.chance(20) { 1 + rng.below(15) } else { 0 },
             clears_status: rng.chance(50),
+            breaks: rng.chance(40),
             habits: Habits::draw(rng),
         }
+    }
+}
+
+fn draw_flags(rng: &mut Rng) -> Flags {
+    Flags {
+        class: rng.chance(25).then(|| "ironlb.example/lan".to_owned()),
+        ignore_exclude_label: rng.chance(10),
+        drain_taints: match rng.chance(50) {
+            true => BTreeSet::from([DRAIN_TAINT.to_owned()]),
+            false => BTreeSet::new(),
+        },
     }
 }
 
@@ -105,3 +118,6 @@ fn draw_families(rng: &mut Rng) -> Vec<Family> {
         _ => vec![Family::V4, Family::V6],
     }
 }
+
+/// The key of a taint by which a node is drained, where the speakers are told so.
+pub const DRAIN_TAINT: &str = "node.example/drain";

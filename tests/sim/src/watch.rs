@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ironlb_model::{Config, EndpointSlice, Name, Namespace, Node, Service, ServiceKey, SliceKey};
 
 use crate::api::{Change, Key, Kind, Object};
+use crate::written::Written;
 
 /// What a watch tells its process.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub enum Notice {
 /// What a process has been told: the world as it must see it.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// The configuration; `None` before the first.
+    /// The configuration as the process reads it; `None` before the first.
     pub config: Option<Arc<Config>>,
     /// Namespaces by name.
     pub namespaces: BTreeMap<Name, Namespace>,
@@ -57,7 +58,10 @@ impl Seen {
     /// One object.
     pub fn object(&self, key: &Key) -> Option<Object> {
         match key {
-            Key::Config => self.config.clone().map(Object::Config),
+            Key::Config => {
+                let written = self.config.clone().map(Written::sound);
+                written.map(|written| Object::Config(Arc::new(written)))
+            }
             Key::Namespace(name) => self.namespaces.get(name).cloned().map(Object::Namespace),
             Key::Node(name) => self.nodes.get(name).cloned().map(Object::Node),
             Key::Service(key) => {
@@ -71,7 +75,9 @@ impl Seen {
     /// Takes in one object.
     pub fn apply(&mut self, object: &Object) {
         match object.clone() {
-            Object::Config(config) => self.config = Some(config),
+            Object::Config(written) => {
+                self.config = Some(written.read(self.config.as_deref()));
+            }
             Object::Namespace(namespace) => {
                 self.namespaces.insert(namespace.name.clone(), namespace);
             }

@@ -82,6 +82,10 @@ fn few_seeds_see_all_that_can_go_wrong() {
             "addresses answered for at rest",
             total(|counts| counts.answered),
         ),
+        (
+            "addresses of pools in error answered for at rest",
+            total(|counts| counts.in_error),
+        ),
         ("addresses shared at rest", total(|counts| counts.shared)),
         (
             "controllers that led while another believed it did",

@@ -14,7 +14,7 @@ use ironlb_model::{
 
 use super::told::{self, Table, Told};
 use crate::allocation::addresses;
-use crate::announcement;
+use crate::announcement::{self, Flags};
 use crate::watch::Seen;
 
 /// What a node's routes are worth to a peer.
@@ -130,15 +130,10 @@ struct Asked {
 
 impl<'a> Rules<'a> {
     /// Those for `node`.
-    pub const fn of(
-        seen: &'a Seen,
-        class: Option<&'a str>,
-        ignore_exclude_label: bool,
-        node: &'a str,
-    ) -> Self {
+    pub const fn of(seen: &'a Seen, flags: &'a Flags, node: &'a str) -> Self {
         Self {
             seen,
-            rules: announcement::Rules::of(seen, class, ignore_exclude_label),
+            rules: announcement::Rules::of(seen, flags),
             node,
         }
     }
@@ -191,6 +186,12 @@ impl<'a> Rules<'a> {
         held.any(|(service, ip)| prefix.contains(&ip) && self.rules.pool_of(service, ip).is_none())
     }
 
+    /// The same of what `service` holds.
+    pub fn holds_what_outlived(&self, service: &Service) -> bool {
+        let mut held = addresses(service).into_iter();
+        held.any(|ip| self.rules.pool_of(service, ip).is_none())
+    }
+
     /// What all Services together want said, by prefix.
     fn asked(&self, peer: &Name) -> BTreeMap<IpNet, Asked> {
         let mut all: BTreeMap<IpNet, Asked> = BTreeMap::new();
@@ -225,7 +226,7 @@ impl<'a> Rules<'a> {
         let config = self.seen.config.iter();
         let all = config.flat_map(|config| config.bgp_advertisements.values());
         all.filter(move |one| {
-            pool.is_some_and(|pool| one.pools.selects(pool))
+            pool.is_some_and(|pool| one.pools.selects_by(pool.name, pool.labels))
                 && one.selects_service(&service.labels)
                 && labels.is_some_and(|labels| one.selects_node(labels))
                 && (one.peers.is_empty() || one.peers.contains(peer))

@@ -1,6 +1,9 @@
 //! The controllers: what they are told, and what is checked of each decision as it is made.
 
+mod given_last;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +11,7 @@ use ironlb_controller_core::io::{Input, Output, StatusWrite, WriteOutcome};
 use ironlb_controller_core::{Controller, Settings};
 use ironlb_model::{Service, ServiceKey, Time};
 
+use self::given_last::GivenLast;
 use super::leadership::Candidate;
 use super::{Cluster, Common, Process};
 use crate::allocation::{Rules, addresses, may_share};
@@ -31,13 +35,14 @@ pub struct ControllerHost {
     /// Writes that were not answered yet.
     under_way: BTreeMap<ServiceKey, StatusWrite>,
     /// Services of which a write failed, or conflicted with what we do not know yet: it may have happened, so that the
-    /// same may be written again.
-    uncertain: BTreeSet<ServiceKey>,
+    /// same may be written again. With the addresses that it may have by that.
+    uncertain: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
     /// For each Service, the version on which a write succeeded last: the API has a newer one.
     confirmed: BTreeMap<ServiceKey, Arc<str>>,
     /// For each Service, the version of the last write that the API answered, and when: it has had a newer one since, or
     /// the Service is gone.
     outdated: BTreeMap<ServiceKey, (Arc<str>, Time)>,
+    given_last: GivenLast,
 }
 
 /// A write on its way.
@@ -54,22 +59,23 @@ impl Cluster {
     /// Adds a controller, not started.
     pub(super) fn add_controller(&mut self) {
         self.controllers.push(ControllerHost {
-            common: Common::new(&[Kind::Config, Kind::Namespace, Kind::Service]),
+            common: Common::new(&[Kind::Config, Kind::Namespace, Kind::Node, Kind::Service]),
             running: false,
             process: 0,
             candidate: None,
-            machine: new_machine(self.profile.class.clone()),
+            machine: new_machine(self.profile.flags.class.clone()),
             term: 0,
             under_way: BTreeMap::new(),
-            uncertain: BTreeSet::new(),
+            uncertain: BTreeMap::new(),
             confirmed: BTreeMap::new(),
             outdated: BTreeMap::new(),
+            given_last: GivenLast::default(),
         });
     }
 
     /// A controller begins a term of office: it knows nothing, and reads everything.
     pub(super) fn take_office(&mut self, index: usize) {
-        let class = self.profile.class.clone();
+        let class = self.profile.flags.class.clone();
         self.terms += 1;
         if let Some(host) = self.controllers.get_mut(index) {
             host.common.begin();
@@ -79,6 +85,7 @@ impl Cluster {
             host.uncertain.clear();
             host.confirmed.clear();
             host.outdated.clear();
+            host.given_last = GivenLast::default();
         }
         self.connect_all(Process::Controller(index));
     }
@@ -91,6 +98,7 @@ impl Cluster {
     }
 
     pub(super) fn tell_controller(&mut self, index: usize, notice: Notice) {
+        let process = Process::Controller(index);
         // What a Service had is forgotten with it, also when it comes back.
         if let Notice::Deleted(Key::Service(key)) = &notice
             && let Some(host) = self.controllers.get_mut(index)
@@ -98,10 +106,12 @@ impl Cluster {
             host.outdated.remove(key);
         }
         let input = match notice {
-            Notice::Applied(Object::Config(config)) => Input::Config(config),
+            Notice::Applied(Object::Config(_)) => Input::Config(self.config_seen(process)),
             Notice::Applied(Object::Namespace(namespace)) => Input::NamespaceApplied(namespace),
+            Notice::Applied(Object::Node(node)) => Input::NodeApplied(node),
             Notice::Applied(Object::Service(service)) => Input::ServiceApplied(service),
             Notice::Deleted(Key::Namespace(name)) => Input::NamespaceDeleted(name),
+            Notice::Deleted(Key::Node(name)) => Input::NodeDeleted(name),
             Notice::Deleted(Key::Service(key)) => Input::ServiceDeleted(key),
             Notice::Deleted(Key::Config) => Input::Config(Arc::default()),
             _ => return,
@@ -147,11 +157,13 @@ impl Cluster {
             }
             WriteOutcome::Conflict | WriteOutcome::Gone => {
                 self.counts.conflicts += 1;
-                host.uncertain.insert(service.clone());
+                let ips = host.uncertain.entry(service.clone()).or_default();
+                ips.extend(write.iter().flat_map(|write| &write.ips));
             }
             WriteOutcome::Failed => {
                 self.counts.failures += 1;
-                host.uncertain.insert(service.clone());
+                let ips = host.uncertain.entry(service.clone()).or_default();
+                ips.extend(write.iter().flat_map(|write| &write.ips));
             }
         }
         self.note(format_args!(
@@ -167,6 +179,7 @@ impl Cluster {
             return;
         };
         host.machine.handle(now, input);
+        self.check_given_last(index);
         let mut drained = 0;
         while let Some(output) = self
             .controllers
@@ -218,7 +231,7 @@ impl Cluster {
             return;
         };
         let life = host.common.life;
-        let class = self.profile.class.as_deref();
+        let class = self.profile.flags.class.as_deref();
         let seen = &host.common.informer.seen.services;
         let own = seen.get(service);
         let tolerated = seen
@@ -252,7 +265,7 @@ impl Cluster {
         let Some(service) = seen.services.get(&write.service) else {
             return Err(("a write is for a Service that is there", String::new()));
         };
-        if service.is_load_balancer && service.class != self.profile.class {
+        if service.is_load_balancer && service.class != self.profile.flags.class {
             return Err((
                 "Services of another class are left alone",
                 format!("{:?}", service.class),
@@ -273,10 +286,10 @@ impl Cluster {
         }
         let same = service.ingress == ingress(write)
             && service.allocated_from.as_deref() == write.pool.as_deref();
-        if same && !host.uncertain.contains(&write.service) {
+        if same && !host.uncertain.contains_key(&write.service) {
             return Err(("a write changes something", String::new()));
         }
-        let Some(rules) = Rules::of(seen, self.profile.class.as_deref()) else {
+        let Some(rules) = Rules::of(seen, self.profile.flags.class.as_deref()) else {
             return Ok(());
         };
         judge_addresses(&rules, service, write)?;
@@ -343,7 +356,7 @@ impl Cluster {
                 || theirs.is_some_and(|tolerated| tolerated.contains(&before.key))
         };
         let had = addresses(before);
-        let class = self.profile.class.as_deref();
+        let class = self.profile.flags.class.as_deref();
         let mut found = Vec::new();
         for object in self.api.objects() {
             let Object::Service(other) = object else {

@@ -25,6 +25,10 @@ pub struct Counts {
     pub lists: u64,
     /// Addresses that were examined at rest and answered for.
     pub answered: u64,
+    /// Addresses that were not examined at rest, because something cannot be read of which speakers know different things.
+    pub unknown: u64,
+    /// Addresses of pools that could not be read, which were kept and answered for at rest.
+    pub in_error: u64,
     /// Addresses that two Services shared at rest.
     pub shared: u64,
     /// Times that a controller began to lead when another still believed that it did.

@@ -1,9 +1,10 @@
 //! What all processes have in common: a life, watches, and a time at which they want to be woken.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ironlb_model::Time;
+use ironlb_model::{Config, Time};
 
 use super::{Cluster, Happening};
 use crate::api::Kind;
@@ -37,6 +38,13 @@ impl Cluster {
             Process::Controller(index) => Some(&mut self.controllers.get_mut(index)?.common),
             Process::Speaker(index) => Some(&mut self.speakers.get_mut(index)?.common),
         }
+    }
+
+    /// The configuration as a process reads it.
+    pub(super) fn config_seen(&mut self, process: Process) -> Arc<Config> {
+        let seen = self.common(process).map(|common| &common.informer.seen);
+        seen.and_then(|seen| seen.config.clone())
+            .unwrap_or_default()
     }
 
     /// Whether a speaker still has the life that something belongs to.

@@ -14,7 +14,7 @@ use ironlb_speaker_core::io::Input;
 use ironlb_speaker_core::{Settings, Speaker};
 use regex::Regex;
 
-use super::{Cluster, Common, Happening};
+use super::{Cluster, Common, Happening, Process};
 use crate::announcement::EXCLUDED_INTERFACES;
 use crate::api::{Key, Kind, Object};
 use crate::lan::{Machine, Socket};
@@ -57,11 +57,12 @@ impl Cluster {
 
     fn speaker_settings(&self, machine: &Machine) -> Settings {
         let pattern = |name: &&str| Regex::new(&format!("^{name}")).ok();
+        let flags = self.profile.flags.clone();
         Settings {
             node: machine.name.clone(),
-            class: self.profile.class.clone(),
-            ignore_exclude_label: self.profile.ignore_exclude_label,
-            drain_taints: Default::default(),
+            class: flags.class,
+            ignore_exclude_label: flags.ignore_exclude_label,
+            drain_taints: flags.drain_taints,
             excluded_interfaces: EXCLUDED_INTERFACES.iter().filter_map(pattern).collect(),
         }
     }
@@ -144,7 +145,8 @@ impl Cluster {
 
     fn inform_speaker(&mut self, index: usize, notice: Notice) {
         let input = match notice {
-            Notice::Applied(Object::Config(config)) => {
+            Notice::Applied(Object::Config(_)) => {
+                let config = self.config_seen(Process::Speaker(index));
                 if let Some(host) = self.speakers.get_mut(index) {
                     let ranges = config.pools.values().flat_map(|pool| &pool.ranges);
                     host.pooled.extend(ranges);

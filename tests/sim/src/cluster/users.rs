@@ -15,6 +15,8 @@ use crate::api::{Key, Object};
 use crate::client::Client;
 use crate::draw;
 use crate::lan::Machine;
+use crate::profile::DRAIN_TAINT;
+use crate::written::Written;
 
 impl Cluster {
     /// The cluster as it is when everything starts.
@@ -47,7 +49,7 @@ impl Cluster {
         let mut machine = Machine::new(number, self.bgp.is_on());
         machine.add_link("eth0", Some(0));
         for segment in 1..self.profile.segments {
-            if self.rng.chance(60) {
+            if self.rng.chance(45) {
                 machine.add_link(&format!("eth{segment}"), Some(segment));
             }
         }
@@ -121,6 +123,10 @@ impl Cluster {
             }
         }
         self.repair_bgp();
+        // Two controllers that write, and do not go by the same, would go on for ever.
+        if !self.profile.elected || self.rng.chance(45) {
+            self.mend();
+        }
         if self.rng.chance(80) {
             self.edit_config(|cluster, config| {
                 let mut general =
@@ -200,9 +206,9 @@ impl Cluster {
         match rng.below(11) {
             0 => service.is_load_balancer = !service.is_load_balancer,
             1 => {
-                service.class = match service.class == self.profile.class {
+                service.class = match service.class == self.profile.flags.class {
                     true => Some("somebody.example/else".to_owned()),
-                    false => self.profile.class.clone(),
+                    false => self.profile.flags.class.clone(),
                 };
             }
             2 => {
@@ -283,7 +289,7 @@ impl Cluster {
         else {
             return self.put_node(&name);
         };
-        match self.rng.below(10) {
+        match self.rng.below(15) {
             0..=2 => {
                 if node.labels.remove(EXCLUDE_LABEL).is_none() {
                     node.labels.insert(EXCLUDE_LABEL.to_owned(), String::new());
@@ -293,19 +299,28 @@ impl Cluster {
             6 | 7 => node
                 .labels
                 .extend(draw::labels(&mut self.rng, "zone", ["a", "b"])),
+            8..=11 => {
+                let keys = [DRAIN_TAINT, DRAIN_TAINT, "node.example/other"];
+                let key = (*self.rng.pick(&keys).unwrap_or(&DRAIN_TAINT)).to_owned();
+                let had = node.taints.contains(&key);
+                node.taints.retain(|taint| *taint != key);
+                node.taints.extend((!had).then_some(key));
+            }
+            12 => node.addresses = draw::node_addresses(&mut self.rng),
             _ => return self.remove(&Key::Node(name)),
         }
         self.put(Object::Node(node));
     }
 
     fn put_node(&mut self, name: &Name) {
+        let addresses = draw::node_addresses(&mut self.rng);
         let labels = draw::labels(&mut self.rng, "zone", ["a", "b"]);
         self.put(Object::Node(Node {
             name: name.clone(),
             labels,
             network_unavailable: false,
             taints: Vec::new(),
-            addresses: Vec::new(),
+            addresses,
         }));
     }
 
@@ -367,6 +382,9 @@ impl Cluster {
     }
 
     pub(super) fn change_config(&mut self) {
+        if self.profile.breaks && self.rng.chance(40) {
+            return self.break_or_mend();
+        }
         let number = self.rng.below(5);
         match self.rng.below(14) {
             0..=2 => self.edit_config(|cluster, config| cluster.add_pool(config, number)),
@@ -381,10 +399,50 @@ impl Cluster {
     }
 
     pub(super) fn edit_config(&mut self, edit: impl FnOnce(&mut Self, &mut Config)) {
-        let mut config = (*self.api.config()).clone();
+        let mut written = (*self.api.written()).clone();
+        let mut config = (*written.config).clone();
         edit(self, &mut config);
-        self.note(format_args!("config {}", summary(&config)));
-        self.put(Object::Config(Arc::new(config)));
+        written.errors.follow(&written.config, &config);
+        written.config = Arc::new(config);
+        self.put_config(written);
+    }
+
+    fn put_config(&mut self, written: Written) {
+        let summary = summary(&written.config);
+        self.note(format_args!("config {summary}{:?}", written.errors));
+        self.put(Object::Config(Arc::new(written)));
+    }
+
+    /// An object is written so that it cannot be read, or is again as it was.
+    fn break_or_mend(&mut self) {
+        let mut written = (*self.api.written()).clone();
+        let (config, errors) = (&written.config, &mut written.errors);
+        let (names, broken): (Vec<&Name>, _) = match self.rng.below(4) {
+            0 | 1 => (config.pools.keys().collect(), &mut errors.pools),
+            2 => {
+                let names = config.l2_advertisements.keys();
+                (names.collect(), &mut errors.l2_advertisements)
+            }
+            _ => {
+                let names = config.bgp_advertisements.keys();
+                (names.collect(), &mut errors.bgp_advertisements)
+            }
+        };
+        let Some(name) = self.rng.pick(&names).map(|name| (*name).clone()) else {
+            return;
+        };
+        if !broken.remove(&name) {
+            broken.insert(name);
+        }
+        self.put_config(written);
+    }
+
+    /// Mends everything that cannot be read.
+    fn mend(&mut self) {
+        let written = self.api.written();
+        if !written.errors.is_empty() {
+            self.put_config(Written::sound(Arc::clone(&written.config)));
+        }
     }
 
     fn add_pool(&mut self, config: &mut Config, number: u64) {
@@ -498,9 +556,11 @@ fn summary(config: &Config) -> String {
             auto_assign,
             avoid_buggy_ips,
             on_removal,
+            cool_down,
             ..
         } = pool;
-        let flags = format!("auto {auto_assign}, avoid {avoid_buggy_ips}, {on_removal:?}");
+        let flags =
+            format!("auto {auto_assign}, avoid {avoid_buggy_ips}, {on_removal:?}, {cool_down:?}");
         line += &format!(
             "{name} {ranges:?} {flags} {:?} {:?}; ",
             pool.allocation, pool.labels

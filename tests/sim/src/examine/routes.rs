@@ -10,31 +10,30 @@ use crate::bgp::told::Table;
 use crate::cluster::Cluster;
 use crate::watch::Seen;
 
-/// Looks at every router's session with every node, and at what the speakers report.
-pub(super) fn examine(cluster: &mut Cluster, world: &Seen) {
+/// Looks at every router's session with a node, and at what its speaker reports. What an address that lost its pool is announced by
+/// is what it was: as long as something is in error the controller may not have moved it.
+pub(super) fn examine(cluster: &mut Cluster, world: &Seen, machine: usize) {
     let mut found = Vec::new();
     let mut routed = 0;
-    for machine in 0..cluster.machines.len() {
-        for (number, router) in cluster.bgp.routers.iter().enumerate() {
-            for family in Family::ALL {
-                let view = View {
-                    cluster,
-                    world,
-                    number,
-                    router,
-                    node: (machine, family),
-                };
-                match view.judge() {
-                    Ok(routes) => routed += routes,
-                    Err((invariant, why)) => {
-                        let detail = format!("router {number}, node {machine} {family}: {why}");
-                        found.push((invariant, detail));
-                    }
+    for (number, router) in cluster.bgp.routers.iter().enumerate() {
+        for family in Family::ALL {
+            let view = View {
+                cluster,
+                world,
+                number,
+                router,
+                node: (machine, family),
+            };
+            match view.judge() {
+                Ok(routes) => routed += routes,
+                Err((invariant, why)) => {
+                    let detail = format!("router {number}, node {machine} {family}: {why}");
+                    found.push((invariant, detail));
                 }
             }
         }
-        found.extend(judge_reports(cluster, world, machine).map(|why| (REPORTS, why)));
     }
+    found.extend(judge_reports(cluster, world, machine).map(|why| (REPORTS, why)));
     cluster.counts.routed += routed;
     for (invariant, detail) in found {
         cluster.violated(invariant, detail);
@@ -96,11 +95,16 @@ impl View<'_> {
             (Some(config), Some((_, session))) => self.intended(config, session.opens()),
             _ => Table::new(),
         };
-        if table != intended {
-            let differing = table.iter().chain(&intended).find(|(prefix, told)| {
-                table.get(*prefix) != Some(told) || intended.get(*prefix) != Some(told)
-            });
-            let prefix = differing.map(|(prefix, _)| *prefix);
+        let flags = &self.cluster.profile.flags;
+        let rules = Rules::of(self.world, flags, "");
+        let in_error = !self.cluster.api.written().errors.is_empty();
+        let mut differing = table.iter().chain(&intended).filter(|(prefix, told)| {
+            table.get(*prefix) != Some(told) || intended.get(*prefix) != Some(told)
+        });
+        if let Some((prefix, _)) =
+            differing.find(|(prefix, _)| !in_error || !rules.has_outlived(**prefix))
+        {
+            let prefix = Some(*prefix);
             let (is, should) = (
                 prefix.and_then(|prefix| table.get(&prefix)),
                 prefix.and_then(|prefix| intended.get(&prefix)),
@@ -179,19 +183,17 @@ impl View<'_> {
             return Table::new();
         };
         let profile = &self.cluster.profile;
-        let ignore = profile.ignore_exclude_label;
         let excluded = self
             .world
             .nodes
             .get(&machine.name)
-            .is_some_and(|node| node.is_excluded());
-        let standing = match (excluded && !ignore, config.graceful_shutdown) {
+            .is_some_and(|node| profile.flags.exclude(node));
+        let standing = match (excluded, config.graceful_shutdown) {
             (true, _) => Standing::Gone,
             (false, true) => Standing::Leaving,
             (false, false) => Standing::Serving,
         };
-        let class = profile.class.as_deref();
-        let rules = Rules::of(self.world, class, ignore, &machine.name);
+        let rules = Rules::of(self.world, &profile.flags, &machine.name);
         rules.intended(&config.name, &exchange, standing)
     }
 }
@@ -201,11 +203,14 @@ fn judge_reports(cluster: &Cluster, world: &Seen, machine: usize) -> Option<Stri
     let node = cluster.bgp.nodes.get(machine)?;
     let name = &cluster.machines.get(machine)?.name;
     let known = world.nodes.get(name)?;
-    let class = cluster.profile.class.as_deref();
-    let ignore = cluster.profile.ignore_exclude_label;
-    let rules = Rules::of(world, class, ignore, name);
-    let gone = known.is_excluded() && !ignore;
+    let flags = &cluster.profile.flags;
+    let rules = Rules::of(world, flags, name);
+    let gone = flags.exclude(known);
+    let in_error = !cluster.api.written().errors.is_empty();
     let wrong = |service: &&Service| {
+        if in_error && rules.holds_what_outlived(service) {
+            return false;
+        }
         let told = if gone {
             Default::default()
         } else {

@@ -101,15 +101,16 @@ impl Cluster {
             return true;
         }
         let long_ago = Time::ZERO + self.now.since(Time::ZERO + LAG);
-        let class = self.profile.class.as_deref();
+        let flags = &self.profile.flags;
         let holds = |world: &World, at: Time| {
-            let rules = Rules::of(&world.seen, class, self.profile.ignore_exclude_label, "");
+            let rules = Rules::of(&world.seen, flags, "");
             let world = (&world.seen, &world.links, world.excluded);
             let table = self.intended_by(world, (machine, peer, pipe), at);
             let right = |table: Table| Told::is_like(told, table.get(&prefix));
             rules.has_outlived(prefix) || table.is_none_or(right)
         };
-        if holds(&world, self.now) {
+        // It may not have been woken yet for what was due since.
+        if holds(&world, self.now) || holds(&world, long_ago) {
             return true;
         }
         for (at, before) in node.past.iter().rev() {
@@ -150,8 +151,7 @@ impl Cluster {
         let restart = |open: &ironlb_bgp::wire::Open| open.capabilities.graceful_restart.is_some();
         let keeps = config.graceful_restart && restart(ours) && restart(theirs);
         let standing = node.standing(config, excluded, keeps, at);
-        let class = self.profile.class.as_deref();
-        let rules = Rules::of(seen, class, self.profile.ignore_exclude_label, &name);
+        let rules = Rules::of(seen, &self.profile.flags, &name);
         Some(rules.intended(peer, &exchange, standing))
     }
 
@@ -198,7 +198,7 @@ impl Cluster {
         let Some(known) = host.common.informer.seen.nodes.get(&name) else {
             return;
         };
-        let is_excluded = known.is_excluded() && !self.profile.ignore_exclude_label;
+        let is_excluded = self.profile.flags.exclude(known);
         let Some(before) = self.bgp.node(machine).map(|node| node.excluded) else {
             return;
         };

@@ -14,12 +14,12 @@ use crate::frame;
 impl Cluster {
     /// Takes down which addresses have a pool before another configuration comes.
     pub(in crate::cluster) fn note_pooled(&mut self, index: usize) {
-        let class = self.profile.class.as_deref();
+        let flags = &self.profile.flags;
         let Some(host) = self.speakers.get_mut(index) else {
             return;
         };
         let seen = &host.common.informer.seen;
-        let rules = Rules::of(seen, class, self.profile.ignore_exclude_label);
+        let rules = Rules::of(seen, flags);
         for service in seen.services.values() {
             let held = addresses(service).into_iter();
             let pooled = held.filter(|ip| rules.pool_of(service, *ip).is_some());
@@ -45,12 +45,7 @@ impl Cluster {
         if !host.common.informer.is_synced() {
             return;
         }
-        let class = self.profile.class.as_deref();
-        let rules = Rules::of(
-            &host.common.informer.seen,
-            class,
-            self.profile.ignore_exclude_label,
-        );
+        let rules = Rules::of(&host.common.informer.seen, &self.profile.flags);
         let outlived = |ip: &&IpAddr| {
             let mut holders = rules.holders(**ip).peekable();
             holders.peek().is_some()
@@ -73,9 +68,8 @@ impl Cluster {
         else {
             return;
         };
-        let class = self.profile.class.as_deref();
         let seen = &host.common.informer.seen;
-        let rules = Rules::of(seen, class, self.profile.ignore_exclude_label);
+        let rules = Rules::of(seen, &self.profile.flags);
         let mut wrong = None;
         for (key, ip) in host.machine.announced() {
             let service = seen.services.get(key).ok_or("the Service is gone");
@@ -129,12 +123,7 @@ impl Cluster {
         if !stays || self.profile.loss > 0 || host.links_changed > since {
             return;
         }
-        let class = self.profile.class.as_deref();
-        let rules = Rules::of(
-            &host.common.informer.seen,
-            class,
-            self.profile.ignore_exclude_label,
-        );
+        let rules = Rules::of(&host.common.informer.seen, &self.profile.flags);
         let mut stale = Vec::new();
         for link in announced_on(&rules, &machine.name, ip, &host.links).intersection(links) {
             let mac = host.links.get(link).and_then(|link| link.mac);
@@ -180,12 +169,7 @@ impl Cluster {
         if !can_announce(link, Family::of(claim.ip)) {
             return Err(format!("{} is not an interface to announce on", link.name));
         }
-        let class = self.profile.class.as_deref();
-        let rules = Rules::of(
-            &host.common.informer.seen,
-            class,
-            self.profile.ignore_exclude_label,
-        );
+        let rules = Rules::of(&host.common.informer.seen, &self.profile.flags);
         if host.machine.announced().all(|(_, ip)| ip != claim.ip) {
             return Err("it does not own it".to_owned());
         }
