@@ -159,8 +159,13 @@ fn judge(allocator: &mut Allocator, service: &Service, class: Option<&str>) -> D
     if let Some(conflict) = conflict {
         notices = vec![conflict];
     }
-    let is_held = allocator.get(&service.key).is_some();
     let unread = asked_pool(service).and_then(|asked| allocator.unread_pool(asked));
+    let cannot_be = unread.is_some() || terms.addresses.is_err();
+    if cannot_be && published_addresses(service).next().is_none() {
+        // What nobody was told of is nothing to keep: a controller that begins now would not know of it.
+        allocator.release(&service.key);
+    }
+    let is_held = allocator.get(&service.key).is_some();
     if let Some(refusal) = unread.filter(|_| is_held) {
         return keep_old(allocator, service, &refusal, notices);
     }

@@ -1,9 +1,10 @@
 //! Pools that could not be read when the controller started: their Services keep what they have.
 
+use ironlb_controller_core::{Input, WriteOutcome};
 use ironlb_model::config::OnRemoval;
 use ironlb_model::{IpFamilyPolicy, Pool, Protocol, Service};
 
-use crate::cluster::{Cluster, dual, ips, pool, service};
+use crate::cluster::{Cluster, dual, ips, key, pool, service};
 
 fn first() -> Pool {
     pool("first", &["192.0.2.1-192.0.2.9"])
@@ -55,7 +56,7 @@ fn a_service_keeps_the_address_of_a_pool_in_error_and_nothing_is_written() {
         "{why}"
     );
     assert_eq!(
-        cluster.controller.address_of(&crate::cluster::key("a")),
+        cluster.controller.address_of(&key("a")),
         ips(&["192.0.2.1"])
     );
     assert_eq!(cluster.why("b"), "");
@@ -240,6 +241,27 @@ fn one_that_asks_for_a_pool_in_error_keeps_what_it_has_of_a_good_one() {
     );
     cluster.configure(&[first(), second()]);
     assert_eq!(cluster.status("b"), ["192.0.2.2"]);
+}
+
+#[test]
+fn one_that_asks_for_a_pool_in_error_keeps_nothing_that_was_not_written_yet() {
+    let mut cluster = Cluster::new(&[]);
+    cluster.start_in_error(&[second()], &["first"]);
+    let new = cluster.api.apply(service("a"));
+    cluster.give(Input::ServiceApplied(Box::new(new)));
+    let write = cluster.pending().pop_front().unwrap();
+    assert_eq!(write.ips, ips(&["198.51.100.1"]));
+    let edited = cluster.api.apply(asking("a", "first"));
+    cluster.give(Input::ServiceApplied(Box::new(edited)));
+    let (outcome, _) = cluster.api.write(&write);
+    assert_eq!(outcome, WriteOutcome::Conflict);
+    cluster.give(Input::Written {
+        service: key("a"),
+        outcome,
+    });
+    cluster.settle();
+    assert!(cluster.status("a").is_empty());
+    assert!(cluster.why("a").contains("which is in error"));
 }
 
 #[test]
