@@ -36,7 +36,8 @@ pub struct Profile {
     pub loss: u64,
     /// Whether the API server clears the status of a Service that ceases to be a LoadBalancer.
     pub clears_status: bool,
-    /// Whether its users write pools and advertisements that cannot be read.
+    /// Whether its users write pools and advertisements that cannot be read. Not where two controllers write: they do not read the
+    /// same then, and neither would ever give in.
     pub breaks: bool,
     /// What its users like to write.
     pub habits: Habits,
@@ -76,6 +77,7 @@ impl Habits {
 impl Profile {
     /// The profile of a seed.
     pub fn draw(rng: &mut Rng) -> Self {
+        let elected = rng.chance(80);
         Self {
             machines: 3 + usize::try_from(rng.below(3)).unwrap_or(0),
             segments: 1 + usize::from(rng.chance(45)) + usize::from(rng.chance(20)),
@@ -90,10 +92,10 @@ impl Profile {
             },
             pause: rng.millis(200, 4_000),
             lag: rng.millis(5, 1_500),
-            elected: rng.chance(80),
+            elected,
             loss: if rng.chance(20) { 1 + rng.below(15) } else { 0 },
             clears_status: rng.chance(50),
-            breaks: rng.chance(40),
+            breaks: elected && rng.chance(50),
             habits: Habits::draw(rng),
         }
     }

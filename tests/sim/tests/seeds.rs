@@ -107,6 +107,10 @@ fn few_seeds_see_all_that_can_go_wrong() {
             total(|counts| counts.endings),
         ),
         ("BFD sessions up or down", total(|counts| counts.bfd)),
+        (
+            "sessions that waited for BFD",
+            total(|counts| counts.strict),
+        ),
         ("speakers that took leave", total(|counts| counts.leaves)),
         ("routes at rest", total(|counts| counts.routed)),
     ] {

@@ -55,6 +55,7 @@ pub fn peer(
     let listening = rng.chance(habits.listening);
     let passive = listening && rng.chance(50);
     let ebgp_multihop = external && rng.chance(20);
+    let bfd_profile = (profile.bfd.is_some() && rng.chance(70)).then(|| BFD_PROFILE.into());
     BgpPeer {
         name: peer_name(number, family),
         my_asn: profile.asn,
@@ -80,8 +81,8 @@ pub fn peer(
             0 => Password::Plain("plain".to_owned()),
             _ => Password::Secret((*rng.pick(&SECRETS).unwrap_or(&"secret-0")).to_owned()),
         },
-        bfd_profile: (profile.bfd.is_some() && rng.chance(70)).then(|| BFD_PROFILE.into()),
-        bfd_strict: false,
+        bfd_strict: bfd_profile.is_some() && rng.chance(50),
+        bfd_profile,
         graceful_restart: rng.chance(habits.graceful_restart),
         restart_time: match rng.chance(50) {
             true => BgpPeer::RESTART_TIME,

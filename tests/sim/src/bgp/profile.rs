@@ -61,7 +61,7 @@ impl Profile {
         Self {
             asn,
             routers: (0..count).map(|_| draw_router(rng, asn)).collect(),
-            bfd: rng.chance(30).then(|| draw_timing(rng)),
+            bfd: rng.chance(35).then(|| draw_timing(rng)),
             faults: rng.below(12),
             changes: 4 + rng.below(20),
             habits,
@@ -92,6 +92,7 @@ fn draw_router(rng: &mut Rng, asn: u32) -> Traits {
         extended_message: rng.chance(50),
         four_octet_as,
         enhanced_refresh: rng.chance(50),
+        bfd_strict: rng.chance(60),
         prefixes: u32::try_from(rng.below(4)).unwrap_or(0),
         latency: rng.millis(0, 3) * if rng.chance(20) { 10 } else { 1 },
         window: *rng.pick(&[1_500, 20_000, 60_000]).unwrap_or(&20_000),

@@ -8,7 +8,7 @@ mod opening;
 mod session;
 mod traits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -17,7 +17,6 @@ use ironlb_model::{Family, Time};
 
 use ending::End;
 pub use neighbour::Neighbour;
-use session::Phase;
 pub use session::Session;
 pub use traits::Traits;
 
@@ -45,6 +44,8 @@ pub struct Router {
     pub life: u64,
     /// The prefixes that it announces beyond its own.
     pub flood: u32,
+    /// The nodes with which its BFD is up.
+    pub watched: BTreeSet<NodeAddress>,
     /// Whom it dials: the port, and when next.
     pub dials: BTreeMap<NodeAddress, (u16, Time)>,
     restarting: Option<Time>,
@@ -84,6 +85,7 @@ impl Router {
             slow: false,
             life: 0,
             flood: 0,
+            watched: BTreeSet::new(),
             dials: BTreeMap::new(),
             restarting: None,
             sessions: BTreeMap::new(),
@@ -145,6 +147,7 @@ impl Router {
         self.running = false;
         self.sessions.clear();
         self.neighbours.clear();
+        self.watched.clear();
         self.flood = 0;
     }
 
@@ -232,8 +235,22 @@ impl Router {
         }
     }
 
+    /// BFD has come up with a node: who waited for it may go on.
+    pub fn bfd_up(&mut self, now: Time, node: NodeAddress) {
+        self.watched.insert(node);
+        let waiting = self
+            .sessions
+            .iter()
+            .filter(|(_, one)| one.waits && one.node == node);
+        let waiting: Vec<u64> = waiting.map(|(pipe, _)| *pipe).collect();
+        for pipe in waiting {
+            self.accept(now, pipe);
+        }
+    }
+
     /// BFD has lost a node.
     pub fn bfd_down(&mut self, now: Time, node: NodeAddress) {
+        self.watched.remove(&node);
         if let Some((pipe, _)) = self.session(node) {
             self.close(now, pipe, End::Final(Notification::new(Reason::BFD_DOWN)));
         } else if let Some(neighbour) = self.neighbours.get_mut(&node) {
@@ -293,9 +310,8 @@ impl Router {
         match said {
             session::Said::Open(open) => self.opened(now, pipe, open),
             session::Said::Keepalive => {
-                if session.phase == Phase::Confirm {
-                    self.established(now, pipe);
-                }
+                session.confirmed = true;
+                self.confirm(now, pipe);
             }
             session::Said::Routes { told, withdrawn } => {
                 let neighbour = self.neighbours.entry(session.node).or_default();

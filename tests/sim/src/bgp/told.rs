@@ -134,6 +134,11 @@ pub fn agreed(one: &Open, other: &Open) -> Option<Negotiated> {
     (ipv4 || ipv6).then_some(negotiated)
 }
 
+/// Whether both sides wait for BFD before their session is up.
+pub fn strict(one: &Open, other: &Open) -> bool {
+    one.capabilities.bfd_strict && other.capabilities.bfd_strict
+}
+
 /// The longest message that a session of these OPENs may have (RFC 4271 §4, RFC 8654 §3).
 pub const fn longest(one: &Open, other: &Open) -> usize {
     match one.capabilities.extended_message && other.capabilities.extended_message {

@@ -49,6 +49,8 @@ pub struct Counts {
     pub endings: u64,
     /// BFD sessions that came up or went down, by speakers.
     pub bfd: u64,
+    /// Sessions that came up where both sides waited for BFD.
+    pub strict: u64,
     /// Speakers that took their leave.
     pub leaves: u64,
     /// Routes that routers had at rest.

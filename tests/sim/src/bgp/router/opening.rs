@@ -6,7 +6,7 @@ use ironlb_bgp::wire::{AfiSafi, Capabilities, GracefulRestart, Notification, Ope
 use ironlb_model::{Family, Time};
 
 use super::ending::End;
-use super::session::Phase;
+use super::session::{Phase, Session};
 use super::{Act, NodeAddress, Router, Traits};
 use crate::bgp::told;
 
@@ -42,6 +42,7 @@ impl Router {
                 graceful_restart: self.traits.restart_time.map(restart),
                 four_octet_as: self.traits.four_octet_as.then_some(*asn),
                 enhanced_route_refresh: self.traits.enhanced_refresh,
+                bfd_strict: self.traits.bfd_strict,
                 ..Capabilities::default()
             },
         }
@@ -63,9 +64,35 @@ impl Router {
             self.close(now, other, End::Said(Notification::new(Reason::COLLISION)));
         }
         self.check_restart(node, &theirs);
+        let watched = self.watched.contains(&node);
+        if let Some(session) = self.sessions.get_mut(&pipe)
+            && session.is_strict()
+            && !watched
+        {
+            session.waits = true;
+        } else {
+            self.accept(now, pipe);
+        }
+    }
+
+    /// The node is welcome.
+    pub(super) fn accept(&mut self, now: Time, pipe: u64) {
+        if let Some(session) = self.sessions.get_mut(&pipe) {
+            session.waits = false;
+        }
         let mut bytes = Vec::new();
         ironlb_bgp::wire::encode_keepalive(&mut bytes);
         self.acts.push(Act::Send(pipe, bytes));
+        self.confirm(now, pipe);
+    }
+
+    /// The session is up when both have said that the other is welcome.
+    pub(super) fn confirm(&mut self, now: Time, pipe: u64) {
+        let session = self.sessions.get(&pipe);
+        let both = |one: &Session| one.phase == Phase::Confirm && one.confirmed && !one.waits;
+        if session.is_some_and(both) {
+            self.established(now, pipe);
+        }
     }
 
     /// RFC 4271 §6.8: which connections have to go for this one; `None` when it is the one.

@@ -24,6 +24,10 @@ pub struct Session {
     /// When anything was heard last.
     pub(super) heard: Time,
     pub(super) phase: Phase,
+    /// Whether it waits for BFD.
+    pub(super) waits: bool,
+    /// Whether the node has said that we are welcome.
+    pub(super) confirmed: bool,
     framer: Framer,
     ours: Open,
     theirs: Option<Open>,
@@ -67,6 +71,8 @@ impl Session {
             dialled,
             heard: now,
             phase: Phase::Open,
+            waits: false,
+            confirmed: false,
             framer,
             ours,
             theirs: None,
@@ -196,6 +202,12 @@ impl Session {
         self.ours.capabilities.graceful_restart.as_ref()?;
         let theirs = self.theirs.as_ref()?.capabilities.graceful_restart.as_ref();
         theirs.filter(|theirs| !theirs.families.is_empty())
+    }
+
+    /// Whether both sides wait for BFD before the session is up.
+    pub(super) fn is_strict(&self) -> bool {
+        let mut opens = self.opens().into_iter();
+        opens.any(|(theirs, ours)| told::strict(theirs, ours))
     }
 
     pub(super) fn knows_restart(&self) -> bool {

@@ -22,6 +22,8 @@ pub struct Traits {
     pub four_octet_as: bool,
     /// Whether it knows ROUTE-REFRESH with beginning and end (RFC 7313).
     pub enhanced_refresh: bool,
+    /// Whether its sessions wait for BFD where the node's do (draft-ietf-idr-bgp-bfd-strict-mode).
+    pub bfd_strict: bool,
     /// How many prefixes it announces itself.
     pub prefixes: u32,
     /// To a node and back, half of it.

@@ -133,6 +133,13 @@ impl Cluster {
         }
     }
 
+    /// Whether a speaker's BFD with a router is up.
+    pub(super) fn watches(&self, machine: usize, router: std::net::IpAddr) -> bool {
+        let node = self.bgp.node(machine);
+        let mut heard = node.into_iter().flat_map(|node| &node.bfd_heard);
+        heard.any(|(key, heard)| key.peer == router && heard.is_up)
+    }
+
     fn bfd_is_up(&mut self, machine: usize, key: Key) {
         self.counts.bfd += 1;
         self.note(format_args!(
@@ -293,6 +300,16 @@ impl Cluster {
 
     fn router_bfd_changes(&mut self, router: usize, node: NodeAddress, change: Option<Change>) {
         let now = self.now;
+        if let Some(here) = self.bgp.routers.get_mut(router) {
+            match change {
+                Some(Change::Up) => here.bfd_up(now, node),
+                Some(Change::Down | Change::Off) => drop(here.watched.remove(&node)),
+                None => {}
+            }
+        }
+        if change == Some(Change::Up) {
+            self.router_acts(router);
+        }
         if change == Some(Change::Down) {
             self.note(format_args!(
                 "router {router}: BFD with node {node:?} is down"
@@ -354,6 +371,10 @@ impl Cluster {
             }
         }
         self.bgp.router_bfd.retain(|key, _| wanted.contains(key));
+        for (router, here) in self.bgp.routers.iter_mut().enumerate() {
+            here.watched
+                .retain(|node| wanted.contains(&(router, *node)));
+        }
         for (router, node) in wanted {
             if !self.bgp.router_bfd.contains_key(&(router, node)) {
                 let discriminator = u32::try_from(self.bgp.rng.below(1 << 31)).unwrap_or(0) + 1;

@@ -25,6 +25,7 @@ impl Cluster {
         let Some(said) = node.and_then(|node| node.said.get_mut(&pipe)) else {
             return;
         };
+        let mut is_up = said.confirmed;
         let statements = match said.hear(bytes, theirs.as_ref()) {
             Ok(statements) => statements,
             Err(why) => {
@@ -39,7 +40,7 @@ impl Cluster {
         for statement in statements {
             self.count_statement(&statement);
             match statement {
-                Statement::Keepalive => {}
+                Statement::Keepalive => self.judge_welcome(machine, peer, pipe, &mut is_up),
                 Statement::Open(open) => self.judge_open(machine, peer, pipe, &open),
                 Statement::Notification(why) => self.judge_end(machine, peer, pipe, &why),
                 Statement::Route(prefix, told, same) => {
@@ -66,6 +67,28 @@ impl Cluster {
                     );
                 }
             }
+        }
+    }
+
+    /// The first KEEPALIVE says that the router is welcome.
+    fn judge_welcome(&mut self, machine: usize, peer: &Name, number: u64, is_up: &mut bool) {
+        let Some(pipe) = self.bgp.pipes.get(number) else {
+            return;
+        };
+        let open = |side| pipe.end(side).open.as_ref();
+        let opens = open(Side::Node).zip(open(Side::Router));
+        let strict = opens.is_some_and(|(ours, theirs)| told::strict(ours, theirs));
+        let first = !std::mem::replace(is_up, true);
+        if !first || !strict {
+            return;
+        }
+        self.counts.strict += 1;
+        if !self.watches(machine, pipe.remote.ip()) {
+            let detail = format!("speaker {machine} to {peer}");
+            self.violated(
+                "where both are strict, no session is up before its BFD",
+                detail,
+            );
         }
     }
 
@@ -213,9 +236,11 @@ impl Cluster {
         let forwards = restart
             .is_none_or(|one| !one.families.is_empty() && one.families.values().all(|kept| *kept));
         let asn = config.local_asn.unwrap_or(config.my_asn);
+        let strict = config.bfd_strict && config.bfd_profile.is_some();
         let right = open.asn == asn
             && u64::from(open.hold_time) == config.hold_time.as_secs()
             && (plain || restart.is_some() == config.graceful_restart)
+            && (plain || open.capabilities.bfd_strict == strict)
             && restart.is_none_or(|one| u64::from(one.restart_time) == config.restart_time.as_secs())
             && forwards
             // Once a session was up the speaker is back.

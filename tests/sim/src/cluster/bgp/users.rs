@@ -129,7 +129,7 @@ impl Cluster {
             1 => peer.keepalive_time = drawn.keepalive_time,
             2 => peer.nodes = drawn.nodes,
             3 => peer.password = drawn.password,
-            4 => peer.bfd_profile = drawn.bfd_profile,
+            4 => (peer.bfd_profile, peer.bfd_strict) = (drawn.bfd_profile, drawn.bfd_strict),
             5 => peer.dual_stack = !peer.dual_stack,
             6 => (peer.passive, peer.listen_port) = (drawn.passive, drawn.listen_port),
             7 => peer.maximum_prefixes = drawn.maximum_prefixes,
