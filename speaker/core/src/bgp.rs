@@ -219,6 +219,9 @@ impl Bgp {
         let leaves = self.neighbours.values().filter_map(|neighbour| {
             let announced = neighbour.standing != Standing::Gone;
             let keeps = neighbour.keeps_routes(&self.leave);
+            if keeps && neighbour.is_started {
+                return self.leave.waits_until(&neighbour.config);
+            }
             let gone_at = self.leave.gone_at(&neighbour.config, keeps);
             gone_at.filter(|_| announced)
         });
@@ -421,9 +424,15 @@ impl Bgp {
         }
         for (name, neighbour) in &mut self.neighbours {
             let kept = neighbour.keeps_routes(&self.leave);
-            let told = !neighbour.is_up
-                || neighbour.standing == Standing::Gone && self.rib.is_up_to_date(name);
-            if !neighbour.is_started || !(kept || told) {
+            let is_told = self.rib.is_up_to_date(name);
+            let may_go = if kept {
+                // What it keeps is to be what there is. It may be slow, or know nothing of ours yet.
+                let until = self.leave.waits_until(&neighbour.config);
+                is_told || !self.is_ready || until.is_some_and(|until| until <= now)
+            } else {
+                !neighbour.is_up || neighbour.standing == Standing::Gone && is_told
+            };
+            if !neighbour.is_started || !may_go {
                 continue;
             }
             neighbour.is_started = false;

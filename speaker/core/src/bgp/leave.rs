@@ -44,6 +44,11 @@ impl Leave {
         self.ending.is_some() && self.excluded.is_none()
     }
 
+    /// Until when a process that is about to end waits for `peer` to be told what has changed, where it keeps our routes.
+    pub(super) fn waits_until(&self, peer: &BgpPeer) -> Option<Time> {
+        self.ending.map(|since| since + peer.drain_time)
+    }
+
     /// What our routes are worth to a peer now. `keeps` says that it keeps them over a restart (RFC 4724).
     pub(super) fn standing(&self, now: Time, peer: &BgpPeer, keeps: bool) -> Standing {
         match self.gone_at(peer, keeps) {

@@ -12,7 +12,7 @@ use super::rig::{
 };
 use super::router::Router;
 use crate::Input;
-use crate::fixtures::{node, peer, slice};
+use crate::fixtures::{key, node, peer, service, slice};
 use crate::peers::PeerInput;
 
 #[test]
@@ -102,6 +102,46 @@ fn a_process_that_ends_takes_leave_and_says_why() {
 fn a_process_without_peers_ends_at_once() {
     let mut rig = Rig::announcing(with_peers([]));
     rig.feed(Input::Peer(PeerInput::Shutdown));
+    assert!(rig.is_finished());
+}
+
+#[test]
+fn a_peer_that_keeps_routes_is_told_first_which_have_gone() {
+    let mut restarting = peer("tor");
+    restarting.graceful_restart = true;
+    let mut rig = Rig::announcing(with_peers([restarting]));
+    rig.feed(applied("db", "192.0.2.2"));
+    rig.feed(Input::EndpointsApplied(slice("db", "db", &["n1"])));
+    rig.run(Duration::from_secs(1));
+    let before = rig.router("tor").updates;
+    // The first goes out at once, the second together with what comes within ten milliseconds.
+    for name in ["web", "db"] {
+        rig.feed(Input::ServiceDeleted(key(name)));
+    }
+    rig.feed(Input::Peer(PeerInput::Shutdown));
+    rig.run(Duration::from_millis(10));
+    assert_eq!(rig.router("tor").updates - before, 2);
+    assert!(rig.is_finished());
+}
+
+#[test]
+fn a_peer_that_keeps_routes_and_reads_nothing_is_not_waited_for_without_end() {
+    let mut restarting = peer("tor");
+    restarting.graceful_restart = true;
+    restarting.dual_stack = true;
+    let mut rig = Rig::announcing(with_peers([restarting]));
+    rig.stalled = true;
+    // More than is written at once.
+    let addresses: Vec<String> = (0..9_000)
+        .map(|last| format!("2001:db8::{last:x}"))
+        .collect();
+    let addresses: Vec<&str> = addresses.iter().map(|address| &**address).collect();
+    rig.feed(Input::ServiceApplied(Box::new(service("web", &addresses))));
+    rig.run(Duration::from_secs(1));
+    rig.feed(Input::Peer(PeerInput::Shutdown));
+    rig.run(Duration::from_secs(4));
+    assert!(!rig.is_finished());
+    rig.run(Duration::from_secs(2));
     assert!(rig.is_finished());
 }
 

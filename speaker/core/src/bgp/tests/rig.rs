@@ -23,6 +23,8 @@ pub(super) struct Rig {
     open: BTreeMap<(Name, Connection), u64>,
     pub(super) connections: u64,
     pub(super) said: Vec<Output>,
+    /// Whether routers read nothing.
+    pub(super) stalled: bool,
 }
 
 impl Rig {
@@ -43,6 +45,7 @@ impl Rig {
             open: BTreeMap::new(),
             connections: 0,
             said: Vec::new(),
+            stalled: false,
         }
     }
 
@@ -119,6 +122,9 @@ impl Rig {
                 connection,
                 bytes,
             } => {
+                if self.stalled {
+                    return;
+                }
                 let Some(number) = self.open.get(&(peer.clone(), *connection)) else {
                     return;
                 };
