@@ -1,17 +1,11 @@
 //! How fast the product is in a cluster with many Services.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-
-use anyhow::Context;
-use ironlb_l2::arp::{Operation, Packet};
-use ironlb_l2::ethernet::Frame;
-use ironlb_model::Mac;
-use ironlb_sys::packet::{Batch, PacketSocket, Protocol};
-use tokio::runtime::{Builder, Runtime};
 
 use crate::product::{CONTROLLER_PORT, Product, SPEAKER_PORT, wait_until_quiet};
 use crate::report::{Measurement, Report, median};
+use crate::wire::Wire;
 
 pub(crate) fn run(report: &Report) -> anyhow::Result<()> {
     let product = Product::new("cluster")?;
@@ -78,7 +72,7 @@ fn one(report: &Report, product: &Product) -> anyhow::Result<()> {
     for process in [&controller, &speaker] {
         wait_until_quiet(process)?;
     }
-    let wire = Wire::of_client(product)?;
+    let wire = Wire::of(product.cluster.client(), "eth0", CLIENT)?;
     product.create_slices(SERVICES..SERVICES + ONES)?;
     let (mut created, mut in_status, mut answered) = (Vec::new(), Vec::new(), Vec::new());
     for number in SERVICES..SERVICES + ONES {
@@ -125,89 +119,9 @@ fn status_writes(metrics: &str) -> anyhow::Result<u64> {
     Ok(counts.iter().sum())
 }
 
-/// A socket for ARP on the LAN of the cluster, at its client.
-struct Wire {
-    runtime: Runtime,
-    socket: PacketSocket,
-    mac: Mac,
-    address: Ipv4Addr,
-}
-
-impl Wire {
-    fn of_client(product: &Product) -> anyhow::Result<Self> {
-        let client = product.cluster.client();
-        let link = client.link("eth0")?;
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let socket = client.in_namespace(|| {
-            let _context = runtime.enter();
-            PacketSocket::open(link.index(), Protocol::Arp)
-        })?;
-        Ok(Self {
-            runtime,
-            socket: socket.context("open a packet socket")?,
-            mac: link.mac(),
-            address: CLIENT,
-        })
-    }
-
-    /// Asks for an address every [`BETWEEN_QUESTIONS`] until somebody answers, and gives the answer.
-    fn who_has(&self, address: IpAddr) -> anyhow::Result<Mac> {
-        let IpAddr::V4(address) = address else {
-            anyhow::bail!("{address} is not asked for by ARP");
-        };
-        let question = Packet {
-            operation: Operation::Request,
-            sender_mac: self.mac,
-            sender_ip: self.address,
-            target_mac: Mac([0; 6]),
-            target_ip: address,
-        }
-        .frame(Mac::BROADCAST);
-        let begin = Instant::now();
-        while begin.elapsed() < END {
-            self.socket.send(&question)?;
-            if let Some(mac) = self.runtime.block_on(self.answer(address)) {
-                return Ok(mac);
-            }
-        }
-        anyhow::bail!("nobody answers for {address}")
-    }
-
-    async fn answer(&self, address: Ipv4Addr) -> Option<Mac> {
-        let listen = async {
-            let mut batch = Batch::new();
-            loop {
-                std::future::poll_fn(|cx| self.socket.poll_receive(cx, &mut batch))
-                    .await
-                    .ok()?;
-                if let Some(mac) = batch
-                    .frames()
-                    .find_map(|frame| self.answered(frame, address))
-                {
-                    return Some(mac);
-                }
-            }
-        };
-        tokio::time::timeout(BETWEEN_QUESTIONS, listen)
-            .await
-            .ok()
-            .flatten()
-    }
-
-    /// Who answers us for the address with this frame. A gratuitous reply is none.
-    fn answered(&self, frame: &[u8], address: Ipv4Addr) -> Option<Mac> {
-        let packet = Packet::decode(Frame::decode(frame).ok()?.payload).ok()?;
-        let answers = packet.operation == Operation::Reply
-            && packet.sender_ip == address
-            && packet.target_ip == self.address;
-        answers.then_some(packet.sender_mac)
-    }
-}
-
 const SERVICES: usize = 2_000;
 const RUNS: usize = 5;
 const ONES: usize = 50;
 /// The client's address in the lab's cluster.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
-const BETWEEN_QUESTIONS: Duration = Duration::from_millis(1);
 const END: Duration = Duration::from_secs(10);

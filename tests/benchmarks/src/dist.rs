@@ -8,8 +8,12 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 
 /// Builds the stripped static binary, as `deploy/Dockerfile` says, and gives its path. The first time takes minutes; what was
-/// built is kept beside what `./test` keeps, for as long as dependencies and compiler stay the same.
+/// built is kept beside what `./test` keeps, for as long as dependencies and compiler stay the same. IRONLB_BINARY names another that
+/// is to be measured in its place.
 pub(crate) fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(other) = std::env::var_os("IRONLB_BINARY") {
+        return Ok(std::path::absolute(other)?);
+    }
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let cache = cache().context("neither IRONLB_CACHE nor HOME says where to build")?;
     let target = format!("dist-{}", key(&checkout)?);

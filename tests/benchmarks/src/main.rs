@@ -18,6 +18,8 @@ mod nodes;
 mod proc;
 mod product;
 mod report;
+mod standalone;
+mod wire;
 
 use clap::{Parser, ValueEnum};
 use peak_alloc::PeakAlloc;
@@ -74,6 +76,11 @@ const BENCHES: &[Bench] = &[
         "cluster",
         "addresses to 2,000 Services of a real API server, and to one more",
         cluster::run,
+    ),
+    (
+        "standalone",
+        "one more manifest among 10,000, without Kubernetes",
+        standalone::run,
     ),
 ];
 
