@@ -109,7 +109,10 @@ impl<'a> Rules<'a> {
         let wants_two = families(service).len() == 2
             && service.ip_family_policy != IpFamilyPolicy::SingleStack
             && wish(service) == Wish::Any;
-        let Some(pool) = self.pool_of(*ip) else {
+        let asked = requested_pool(service);
+        let pool = self.pool_of(*ip);
+        // One that waits for a pool that cannot be read is given nothing more of another.
+        let Some(pool) = pool.filter(|pool| asked.is_none_or(|asked| *asked == *pool.name)) else {
             return false;
         };
         let other = Family::of(*ip).other();
