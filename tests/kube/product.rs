@@ -312,7 +312,8 @@ impl<'a> Tenant<'a> {
     pub(crate) fn v4(&self, number: u8) -> IpAddr {
         let first = match self.number() {
             before @ 0..20 => 90 + 8 * before,
-            after => 16 + 8 * (after - 20),
+            after @ 20..29 => 16 + 8 * (after - 20),
+            beyond => panic!("there is no room for a tenant {beyond}"),
         };
         IpAddr::from([10, 0, 0, first + number])
     }

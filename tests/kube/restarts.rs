@@ -179,7 +179,7 @@ fn a_pool_in_error_at_a_restart_costs_no_service_its_address() {
 fn a_configmap_that_is_no_yaml_when_speakers_restart_silences_only_those_without_a_memory() {
     needs_the_lab!();
     let product = alone();
-    let tenant = Tenant::new(&product, "memory", 29);
+    let tenant = Tenant::new(&product, "memory", 16);
     tenant.set_pool(&[&tenant.range_v6()]);
     let api = product.cluster.api();
     let config = |text: &str| {
