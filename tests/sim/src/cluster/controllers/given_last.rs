@@ -16,6 +16,8 @@ use crate::allocation::{Rules, Wish, addresses, families, requested_pool, usable
 pub(super) struct GivenLast {
     /// What each Service had after the last input: by the controller, and by its status.
     had: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    /// What each has, too, where a write that was on its way has happened: it keeps that then, whatever was decided meanwhile.
+    sent: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
     /// When an address became free, and for how long it cools down where that can be said for sure.
     freed: BTreeMap<IpAddr, (Time, Option<Duration>)>,
     config: Option<Arc<Config>>,
@@ -102,9 +104,9 @@ impl<'a> Moment<'a> {
     fn judge(&self, service: &Service) -> Option<String> {
         let before = self.host.given_last.had.get(&service.key);
         let got = self.host.machine.address_of(&service.key);
-        let is_new = |ip: &&IpAddr| {
-            before.is_none_or(|before| !before.contains(*ip)) && !addresses(service).contains(*ip)
-        };
+        let sent = self.host.given_last.sent.get(&service.key);
+        let had = |ip: &IpAddr| before.into_iter().chain(sent).any(|ips| ips.contains(ip));
+        let is_new = |ip: &&IpAddr| !had(ip) && !addresses(service).contains(*ip);
         let shares = service.sharing_key.is_some();
         if shares || wish(service) != Wish::Any || !self.host.common.informer.is_synced() {
             return None;
@@ -183,8 +185,13 @@ impl<'a> Moment<'a> {
             let sure = time == cool_down(before.config.as_ref()) && !self.taken.contains(ip);
             freed.insert(*ip, (self.now, time.filter(|_| sure)));
         }
+        let mut sent = self.host.uncertain.clone();
+        for (service, write) in &self.host.under_way {
+            sent.entry(service.clone()).or_default().extend(&write.ips);
+        }
         GivenLast {
             had: self.have,
+            sent,
             freed,
             config: config.cloned(),
         }
