@@ -40,6 +40,8 @@ pub struct Router {
     pub running: bool,
     /// Whether it takes its time to read.
     pub slow: bool,
+    /// Whether it says nothing on the connections that it takes, and gives up its own.
+    pub silent: bool,
     /// Counts its lives.
     pub life: u64,
     /// The prefixes that it announces beyond its own.
@@ -83,6 +85,7 @@ impl Router {
             powered: true,
             running: true,
             slow: false,
+            silent: false,
             life: 0,
             flood: 0,
             watched: BTreeSet::new(),
@@ -145,6 +148,7 @@ impl Router {
     pub fn stop(&mut self) {
         self.life += 1;
         self.running = false;
+        self.silent = false;
         self.sessions.clear();
         self.neighbours.clear();
         self.watched.clear();
@@ -223,7 +227,7 @@ impl Router {
         for node in dials {
             let speaks = self.speaks_with(node);
             if let Some((port, next)) = self.dials.get_mut(&node).filter(|(_, next)| *next <= now) {
-                *next = now + REDIAL;
+                *next = now + if self.silent { SILENT_REDIAL } else { REDIAL };
                 if !speaks {
                     self.acts.push(Act::Dial(node, *port));
                 }
@@ -387,5 +391,7 @@ impl Router {
 
 /// How often a node is dialled.
 const REDIAL: Duration = Duration::from_secs(5);
+/// The same while it is silent: longer than a speaker waits after each of these before it dials again itself.
+const SILENT_REDIAL: Duration = Duration::from_secs(12);
 /// How long routes stay stale once the node is back.
 const STALE: Duration = Duration::from_secs(120);

@@ -7,6 +7,7 @@ use ironlb_model::Family;
 use ironlb_speaker_core::peers::PeerInput;
 
 use super::{Cluster, Event};
+use crate::bgp::router::Router;
 use crate::bgp::tcp::Side;
 use crate::cluster::{Happening, Process};
 
@@ -25,6 +26,8 @@ pub(in crate::cluster) enum Fault {
     Slow(usize),
     /// A router announces many prefixes.
     Flood(usize),
+    /// A router takes connections and says nothing on them, and goes on connecting itself.
+    Silent(usize),
 }
 
 impl Cluster {
@@ -32,7 +35,7 @@ impl Cluster {
         let router = self.any_router();
         let machine = self.any_machine();
         let time = self.bgp.rng.millis(200, 25_000);
-        match self.bgp.rng.below(20) {
+        match self.bgp.rng.below(21) {
             0..=2 => self.begin_bgp_fault(Fault::RouterDown(router), time),
             3 | 4 => self.begin_bgp_fault(Fault::RouterOff(router), time),
             5 | 6 => self.begin_bgp_fault(Fault::MachineOff(machine), time),
@@ -55,6 +58,7 @@ impl Cluster {
                 }
             }),
             18 => self.router_says(router, |cluster, pipe| cluster.ask_again(router, pipe)),
+            19 => self.begin_bgp_fault(Fault::Silent(router), time + SILENCE),
             _ => self.router_says(router, |cluster, pipe| cluster.send_malformed(router, pipe)),
         }
     }
@@ -68,6 +72,7 @@ impl Cluster {
             Fault::Cut(machine, router) => drop(self.bgp.cuts.insert((machine, router))),
             Fault::Slow(router) => self.set_slow(router, true),
             Fault::Flood(router) => self.flood_prefixes(router, FLOOD),
+            Fault::Silent(router) => self.silence(router),
         }
         self.bgp_after(time, Event::FaultEnds(fault));
     }
@@ -82,6 +87,7 @@ impl Cluster {
             }
             Fault::Slow(router) => self.set_slow(router, false),
             Fault::Flood(router) => self.flood_prefixes(router, 0),
+            Fault::Silent(router) => self.end_silence(router),
         }
     }
 
@@ -92,6 +98,7 @@ impl Cluster {
             self.note_trouble(machine, router);
         }
         for router in 0..self.bgp.routers.len() {
+            self.end_silence(router);
             self.start_router(router);
             self.set_slow(router, false);
             self.flood_prefixes(router, 0);
@@ -142,6 +149,24 @@ impl Cluster {
             for pipe in pipes {
                 self.read_at_router(pipe);
             }
+        }
+    }
+
+    /// A router's process is another one, with which something is the matter.
+    fn silence(&mut self, index: usize) {
+        self.stop_router(index, false);
+        if let Some(router) = self.bgp.routers.get_mut(index) {
+            router.silent = true;
+        }
+        self.start_router(index);
+    }
+
+    /// Its operator starts it anew.
+    fn end_silence(&mut self, index: usize) {
+        let silent = |router: &Router| router.silent;
+        if self.bgp.routers.get(index).is_some_and(silent) {
+            self.stop_router(index, false);
+            self.start_router(index);
         }
     }
 
@@ -351,5 +376,7 @@ impl Cluster {
 
 /// More than any peer takes that says how many.
 const FLOOD: u32 = 20;
+/// How long a router is silent at least: until a speaker that dials again beside a connection of its own would have done so.
+const SILENCE: Duration = Duration::from_secs(20);
 /// `terminationGracePeriodSeconds` of deploy/speaker.yaml.
 const GRACE: Duration = Duration::from_secs(30);

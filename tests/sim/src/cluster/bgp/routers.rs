@@ -157,6 +157,12 @@ impl Cluster {
         let Some(router) = self.bgp.routers.get_mut(index) else {
             return;
         };
+        if router.silent {
+            if dialled {
+                self.let_go(number, Side::Router, 0);
+            }
+            return;
+        }
         router.connected(now, number, node, dialled);
         pipe.end_mut(Side::Router).open = router.open_on(number).cloned();
         self.router_acts(index);
