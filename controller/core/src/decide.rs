@@ -161,9 +161,10 @@ fn judge(allocator: &mut Allocator, service: &Service, class: Option<&str>) -> D
     }
     let unread = asked_pool(service).and_then(|asked| allocator.unread_pool(asked));
     let cannot_be = unread.is_some() || terms.addresses.is_err();
-    if cannot_be && published_addresses(service).next().is_none() {
+    if cannot_be && has_unpublished(allocator, service) {
         // What nobody was told of is nothing to keep: a controller that begins now would not know of it.
         allocator.release(&service.key);
+        keep_current(allocator, service, &terms, &mut notices);
     }
     let is_held = allocator.get(&service.key).is_some();
     if let Some(refusal) = unread.filter(|_| is_held) {
@@ -175,6 +176,15 @@ fn judge(allocator: &mut Allocator, service: &Service, class: Option<&str>) -> D
         (Ok(asked), true) => complete(allocator, service, &terms, asked, notices),
         (Ok(asked), false) => obtain(allocator, &terms.request(service, asked), notices),
     }
+}
+
+/// Whether a Service has an address that its status does not have.
+fn has_unpublished(allocator: &Allocator, service: &Service) -> bool {
+    let mut held = allocator
+        .get(&service.key)
+        .into_iter()
+        .flat_map(Allocation::addresses);
+    held.any(|ip| published_addresses(service).all(|published| published != ip))
 }
 
 /// That a Service has an address which a node has too, when that is so.

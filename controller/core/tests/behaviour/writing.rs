@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use ironlb_controller_core::{Input, WriteOutcome};
-use ironlb_model::{Ingress, IpFamilyPolicy, Service};
+use ironlb_model::{Family, Ingress, IpFamilyPolicy, Service};
 
-use crate::cluster::{Cluster, config, dual, key, pinned, pool, service};
+use crate::cluster::{Cluster, config, dual, ips, key, pinned, pool, service};
 
 fn written(name: &str, outcome: WriteOutcome) -> Input {
     Input::Written {
@@ -312,7 +312,7 @@ fn files_without_versions_are_written_again_without_waiting() {
     assert!(cluster.pending().is_empty());
     cluster.give(written("a", WriteOutcome::Done));
     let writes = cluster.pending();
-    assert_eq!(writes[0].ips, crate::cluster::ips(&["192.0.2.7"]));
+    assert_eq!(writes[0].ips, ips(&["192.0.2.7"]));
     cluster.give(written("a", WriteOutcome::Done));
     assert!(cluster.pending().is_empty());
 }
@@ -327,19 +327,35 @@ fn one_that_was_to_share_and_no_longer_does_stays_away_until_the_other_has_left(
     let mut cluster = Cluster::new(&[pool("first", &["192.0.2.1-192.0.2.9"])]);
     cluster.apply(sharing("a", 80));
     tell(&mut cluster, sharing("b", 443));
-    assert_eq!(
-        cluster.pending()[0].ips,
-        crate::cluster::ips(&["192.0.2.1"])
-    );
+    assert_eq!(cluster.pending()[0].ips, ips(&["192.0.2.1"]));
     tell(&mut cluster, service("a"));
-    assert_eq!(
-        cluster.pending()[0].ips,
-        crate::cluster::ips(&["192.0.2.2"])
-    );
+    assert_eq!(cluster.pending()[0].ips, ips(&["192.0.2.2"]));
     tell(&mut cluster, service("b"));
     cluster.give(written("b", WriteOutcome::Conflict));
-    assert_eq!(
-        cluster.pending()[0].ips,
-        crate::cluster::ips(&["192.0.2.3"])
-    );
+    assert_eq!(cluster.pending()[0].ips, ips(&["192.0.2.3"]));
+}
+
+#[test]
+fn one_that_asks_for_what_cannot_be_read_is_given_nothing_that_was_not_written_yet() {
+    let mut cluster = Cluster::new(&[pool("pool", &["192.0.2.1", "2001:db8::1"])]);
+    cluster.apply(service("a"));
+    assert_eq!(cluster.status("a"), ["192.0.2.1"]);
+    let moved = Service {
+        cluster_ips: ips(&["fd00::1"]),
+        ip_families: vec![Family::V6],
+        ..service("a")
+    };
+    tell(&mut cluster, moved.clone());
+    let write = cluster.pending().pop_front().unwrap();
+    assert_eq!(write.ips, ips(&["2001:db8::1"]));
+    let unreadable = Service {
+        requested_ips: Some("2001:db8".to_owned()),
+        ..moved
+    };
+    tell(&mut cluster, unreadable);
+    let (outcome, _) = cluster.api.write(&write);
+    assert_eq!(outcome, WriteOutcome::Conflict);
+    cluster.give(written("a", outcome));
+    cluster.settle();
+    assert!(cluster.status("a").is_empty());
 }

@@ -14,7 +14,7 @@ use ironlb_model::{Service, ServiceKey, Time};
 use self::given_last::GivenLast;
 use super::leadership::Candidate;
 use super::{Cluster, Common, Process};
-use crate::allocation::{Rules, addresses, may_share};
+use crate::allocation::{Rules, Wish, addresses, may_share, wish};
 use crate::api::{Key, Kind, Object, ingress};
 use crate::watch::Notice;
 
@@ -393,7 +393,15 @@ fn judge_addresses(
     let Some(first) = write.ips.first() else {
         return Ok(());
     };
-    let new = addresses(service) != write.ips;
+    let had = addresses(service);
+    let given = write.ips.iter().find(|ip| !had.contains(ip));
+    if let Some(given) = given.filter(|_| wish(service) == Wish::Unreadable) {
+        return Err((
+            "who asks for what cannot be read keeps what it has and gets nothing new",
+            format!("{given} is new"),
+        ));
+    }
+    let new = had != write.ips;
     let held = write
         .pool
         .as_deref()
