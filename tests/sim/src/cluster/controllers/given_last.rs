@@ -186,6 +186,14 @@ impl<'a> Moment<'a> {
             freed.insert(*ip, (self.now, time.filter(|_| sure)));
         }
         let mut sent = self.host.uncertain.clone();
+        // A write that has happened, and was not heard of by way of the Service yet.
+        let services = &self.host.common.informer.seen.services;
+        for (service, ips) in &before.sent {
+            let version = services.get(service).map(|one| &one.resource_version);
+            if version.is_some() && version == self.host.confirmed.get(service) {
+                sent.entry(service.clone()).or_default().extend(ips);
+            }
+        }
         for (service, write) in &self.host.under_way {
             sent.entry(service.clone()).or_default().extend(&write.ips);
         }
