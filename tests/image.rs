@@ -21,7 +21,7 @@ use tempfile::TempDir;
 #[test]
 fn the_image_holds_the_binary_alone_and_runs_it_as_nobody() {
     let Some(binary) = std::env::var_os("IRONLB_IMAGE_BINARY") else {
-        println!("skipped: IRONLB_IMAGE_BINARY names no binary; `./test image` does");
+        ironlb_lab::skip("IRONLB_IMAGE_BINARY names no binary; `./test image` does");
         return;
     };
     let images = Images::default();

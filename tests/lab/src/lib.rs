@@ -61,6 +61,7 @@ mod netlink;
 mod process;
 pub mod route;
 pub mod router;
+mod skip;
 pub mod topology;
 mod traffic;
 mod wait;
@@ -72,6 +73,7 @@ pub use lab::Lab;
 pub use link::{Link, Switch};
 pub use process::Process;
 pub use rtnetlink::packet_route::neighbour::NeighbourState;
+pub use skip::{skip, skip_without_lab};
 pub use traffic::{Neighbour, ask_again};
 pub use wait::{eventually, eventually_ok, holds_for};
 
@@ -80,7 +82,7 @@ pub use wait::{eventually, eventually_ok, holds_for};
 macro_rules! needs_the_lab {
     () => {
         if ::std::env::var_os("IRONLB_LAB").is_none() {
-            eprintln!("skipped: needs root; run it with `./test lab kube`, or with IRONLB_LAB=1");
+            $crate::skip_without_lab();
             return;
         }
     };

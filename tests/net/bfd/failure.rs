@@ -64,9 +64,9 @@ fn a_busy_machine_makes_no_session_flap() {
     let punctuality = node.punctuality();
     println!("{} burners: {punctuality:?}, {pace:?}", burners.len());
     if pace.worst >= TOLERABLE || !pace.comes_first {
-        println!(
-            "skipped: this machine does not let a thread that has little to do come first: {pace:?}"
-        );
+        ironlb_lab::skip(format_args!(
+            "this machine does not let a thread that has little to do come first: {pace:?}"
+        ));
         return;
     }
     assert_eq!(event, None);

@@ -276,7 +276,7 @@ fn frr_is_reached_in_a_vrf() {
     let fabric = beside_frr(1, "");
     let node = &fabric.nodes[0];
     if !ip(node, "link add red type vrf table 10") {
-        println!("skipped: this kernel has no VRF");
+        ironlb_lab::skip("this kernel has no VRF");
         return;
     }
     assert!(ip(node, "link set red up") && ip(node, "link set eth0 master red"));
