@@ -10,11 +10,11 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use ironlb_watch::file::replace;
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::file::File;
-use super::state;
 
 /// The files, by name.
 pub(crate) type Files = BTreeMap<String, File>;
@@ -92,7 +92,7 @@ impl Copy {
             });
         }
         let all = Document(files.iter().map(|(name, file)| (name, Some(file))));
-        state::replace(&self.path, |out| write_line(out, &all))?;
+        replace(&self.path, |out| write_line(out, &all))?;
         Ok(Size {
             all: fs::metadata(&self.path)?.len(),
             added: 0,

@@ -16,12 +16,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ironlb_model::{Name, ServiceKey};
+use ironlb_watch::file;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -106,9 +107,11 @@ impl StateFile {
             }
             None => {
                 let none = Allocations::new();
-                replace(path, |out| encode(&none, out)).map_err(|source| StateError::System {
-                    path: path.into(),
-                    source,
+                file::replace(path, |out| encode(&none, out)).map_err(|source| {
+                    StateError::System {
+                        path: path.into(),
+                        source,
+                    }
                 })?;
                 none
             }
@@ -140,7 +143,7 @@ impl StateFile {
         if undo.is_empty() {
             return Ok(());
         }
-        let written = replace(&self.path, |out| encode(&self.allocations, out));
+        let written = file::replace(&self.path, |out| encode(&self.allocations, out));
         if written.is_err() {
             for (service, before) in undo.into_iter().rev() {
                 self.put(service, before);
@@ -177,34 +180,6 @@ pub(crate) fn read(path: &Path) -> Result<Option<Allocations>, StateError> {
 /// Where the copy of the manifests is kept that goes with a state file.
 pub(crate) fn copy_path(state: &Path) -> PathBuf {
     beside(state, ".manifests")
-}
-
-/// Puts what `write` writes at `path`, whole or not at all, readable by the owner alone.
-pub(crate) fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    let temporary = beside(path, ".new");
-    let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    let put = || {
-        let mut out = BufWriter::with_capacity(BUFFER, file);
-        write(&mut out)?;
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    if let Err(error) = put() {
-        // On a full disk the half of it is in the way of whatever would help.
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    File::open(directory_of(path))?.sync_all()
 }
 
 /// The lock is a file of its own, because the state file is replaced with every change.
@@ -304,13 +279,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 /// What every version has.
 #[derive(Deserialize)]
 struct Header {
@@ -338,7 +306,6 @@ struct Entry {
 
 const FORMAT: &str = "ironlb-state";
 const VERSION: u32 = 1;
-const BUFFER: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {

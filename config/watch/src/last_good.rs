@@ -5,10 +5,9 @@
 //! in force as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ironlb_config::{Error, Object, ObjectRef, Source, lower, read};
@@ -18,6 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::configuration::KINDS;
+use crate::file;
 
 /// The objects that are there, and what each of them said when it was good last.
 #[derive(Debug)]
@@ -141,18 +141,9 @@ impl LastGood {
     }
 
     fn write(&self) -> io::Result<()> {
-        let directory = self.path.parent().filter(|it| !it.as_os_str().is_empty());
-        let directory = directory.unwrap_or_else(|| Path::new("."));
-        let mut temporary = self.path.clone().into_os_string();
-        temporary.push(".new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&temporary)?;
         let lines: Vec<&str> = self.good.values().map(|manifest| &*manifest.0).collect();
-        file.write_all(lines.join(&format!("\n{SEPARATOR}\n")).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        File::open(directory)?.sync_all()
+        let text = lines.join(&format!("\n{SEPARATOR}\n"));
+        file::replace(&self.path, |out| out.write_all(text.as_bytes()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`Sources`] gathers the watches that a controller or speaker lives on into one stream of [`Update`]s; each is a
 //! [`follow`], which survives whatever the API server does and never says that something is gone because it could not be
 //! reached. The rest is what both need beside it: the way to the API server ([`Access`]), the configuration, Events
-//! ([`Recorder`]), metrics and the [`admin`] server.
+//! ([`Recorder`]), metrics, the [`admin`] server, and [`file`]s that are put in place whole.
 //!
 //! It decides nothing about Services and keeps no objects: what is read is handed on. Start with `follow.rs`.
 #![forbid(unsafe_code)]
@@ -16,6 +16,7 @@ mod configuration;
 mod configuration_state;
 mod credential;
 mod event;
+pub mod file;
 mod follow;
 mod last_good;
 mod metrics;
