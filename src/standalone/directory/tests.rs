@@ -200,20 +200,28 @@ fn directories_below_are_read_too() {
     assert!(reading.errors.is_empty());
 }
 
-#[test]
-fn a_mounted_configmap_is_read_through_its_links() {
-    let mut folder = Folder::new();
+/// A folder as a ConfigMap is mounted: files behind links, in a directory behind another link. It is in its first state.
+fn mounted() -> Folder {
+    let folder = Folder::new();
     for (state, text) in [("..first", service("web")), ("..second", service("other"))] {
         fs::create_dir(folder.path(state)).unwrap();
         folder.write(&format!("{state}/web.yaml"), text);
     }
-    let swap = |folder: &Folder, state: &str| {
-        let link = folder.path("..new");
-        std::os::unix::fs::symlink(state, &link).unwrap();
-        fs::rename(link, folder.path("..data")).unwrap();
-    };
     swap(&folder, "..first");
     std::os::unix::fs::symlink("..data/web.yaml", folder.path("web.yaml")).unwrap();
+    folder
+}
+
+/// Another state of what is mounted is there, all at once.
+fn swap(folder: &Folder, state: &str) {
+    let link = folder.path("..new");
+    std::os::unix::fs::symlink(state, &link).unwrap();
+    fs::rename(link, folder.path("..data")).unwrap();
+}
+
+#[test]
+fn a_mounted_configmap_is_read_through_its_links() {
+    let mut folder = mounted();
     assert_eq!(services(&folder.read()), ["web"]);
     swap(&folder, "..second");
     assert_eq!(services(&folder.read()), ["other"]);
@@ -476,18 +484,7 @@ fn only_what_was_touched_is_looked_at_and_a_hint_that_says_little_means_all() {
 
 #[test]
 fn where_a_link_is_among_the_files_any_hint_means_all() {
-    let mut folder = Folder::new();
-    fs::create_dir(folder.path("..first")).unwrap();
-    fs::create_dir(folder.path("..second")).unwrap();
-    folder.write("..first/web.yaml", service("web"));
-    folder.write("..second/web.yaml", service("other"));
-    let swap = |folder: &Folder, state: &str| {
-        let link = folder.path("..new");
-        std::os::unix::fs::symlink(state, &link).unwrap();
-        fs::rename(link, folder.path("..data")).unwrap();
-    };
-    swap(&folder, "..first");
-    std::os::unix::fs::symlink("..data/web.yaml", folder.path("web.yaml")).unwrap();
+    let mut folder = mounted();
     assert_eq!(services(&folder.read()), ["web"]);
     swap(&folder, "..second");
     assert_eq!(services(&folder.read_touched(&["..data"])), ["other"]);
