@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ironlb_watch::file::directory_of;
 use notify::event::{AccessKind, AccessMode, Event, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
@@ -34,9 +35,7 @@ impl Watch {
             let mut watcher = notify::recommended_watcher(told)?;
             watcher.watch(directory, RecursiveMode::Recursive)?;
             if let Some(followed) = followed {
-                let parent = followed.parent().filter(|it| !it.as_os_str().is_empty());
-                let parent = parent.unwrap_or_else(|| Path::new("."));
-                watcher.watch(parent, RecursiveMode::NonRecursive)?;
+                watcher.watch(directory_of(followed), RecursiveMode::NonRecursive)?;
             }
             Ok::<_, notify::Error>(watcher)
         };
@@ -176,26 +175,23 @@ mod tests {
         assert_eq!(watch.poll(), POLL);
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_time().build().unwrap();
-        let mut hears_of = |name: &str| {
+        let mut hears_of = |name: &str, make: fn(&Path)| {
             let path = root.path().join(name);
             let limit = std::time::Instant::now() + Duration::from_secs(10);
             runtime.block_on(async {
                 loop {
-                    match timeout(Duration::from_secs(10), watch.touched())
-                        .await
-                        .unwrap()
-                    {
-                        Some(Touched::Paths(paths)) if paths.contains(&path) => return,
-                        Some(Touched::All) => return,
+                    make(&path);
+                    match timeout(Duration::from_millis(100), watch.touched()).await {
+                        Ok(Some(Touched::Paths(paths))) if paths.contains(&path) => return,
+                        Ok(Some(Touched::All)) => return,
                         _ => assert!(std::time::Instant::now() < limit, "nothing of {name}"),
                     }
                 }
             });
         };
-        std::fs::create_dir(root.path().join("team")).unwrap();
-        hears_of("team");
-        std::fs::write(root.path().join("team/a.yaml"), "").unwrap();
-        hears_of("team/a.yaml");
+        hears_of("team", |path| std::fs::create_dir_all(path).unwrap());
+        // Again and again: a directory is told of just before it is watched, and what it has by then is found with it.
+        hears_of("team/a.yaml", |path| std::fs::write(path, "").unwrap());
     }
 
     #[test]
